@@ -1,0 +1,1 @@
+"""Pivot keeps many servers' state in step."""

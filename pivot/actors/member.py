@@ -1,0 +1,187 @@
+"""Member: wires storage, health, and leader or node together, and runs them. Wiring, not an actor.
+
+Layer: actors. It starts with what it is given: an engine, a transport, a timeline, a clock, chance. The command line
+gives it real ones, the simulator gives it its own, and it cannot tell the difference.
+Start at `Member.run`.
+"""
+
+from collections.abc import Callable
+from typing import Final, assert_never, final
+
+import trio
+
+from pivot.actors.actor import Actor
+from pivot.actors.entropy import Entropy
+from pivot.actors.mailbox import Mailbox, MailboxStatistics
+from pivot.actors.ref import Ref
+from pivot.actors.supervisor import Supervisor
+from pivot.actors.switchboard import STORAGE, OnResult, Switchboard
+from pivot.actors.timeline import Timeline
+from pivot.actors.wallclock import WallClock
+from pivot.config import Config
+from pivot.core.behaviour import Behaviour
+from pivot.core.entry import Entry
+from pivot.core.events import ActorRestarted, LinkLost, Notice, Question, Received
+from pivot.core.health import HealthBehaviour
+from pivot.core.leader import LeaderBehaviour
+from pivot.core.messages import Ack, Envelope, Hello, Page, Push, PushAck, Refused, Reset, Subscribe, Welcome
+from pivot.core.node import NodeBehaviour
+from pivot.core.storage import StorageBehaviour
+from pivot.core.store import Store
+from pivot.engine.base import StorageEngine, StoreImage
+from pivot.transport.base import Transport
+from pivot.types import Address, Epoch, MemberId, StoreId
+
+HEALTH: Final = "health"
+LEADER: Final = "leader"
+NODE: Final = "node"
+_RESERVE: Final = 100_000
+"""Room in a mailbox for what its actor asked for: far above what `PENDING_MAX` and the timers allow."""
+
+
+@final
+class Member:
+    """One running leader or node.
+
+    Attributes:
+        id: how peers call it.
+        config: what it replicates and with whom.
+        store: id of its store; empty before it runs.
+        epoch: life of its store; empty before it runs.
+        storage: asks its storage actor.
+    """
+
+    def __init__(
+        self,
+        config: Config,
+        *,
+        member: MemberId,
+        engine: StorageEngine,
+        transport: Transport,
+        timeline: Timeline,
+        wall: WallClock,
+        entropy: Entropy,
+    ) -> None:
+        """Prepare a member.
+
+        Args:
+            config: what it replicates and with whom.
+            member: how peers call it; no two members of a cluster share one.
+            engine: keeps its store.
+            transport: carries its envelopes; attached here.
+            timeline: orders everything that happens to it.
+            wall: its wall clock.
+            entropy: its chance.
+        """
+        self.id = member
+        self.config = config
+        self.store = StoreId("")
+        self.epoch = Epoch("")
+        self._engine = engine
+        self._board = Switchboard(
+            member=member,
+            timeline=timeline,
+            wall=wall,
+            entropy=entropy,
+            transport=transport,
+            asks_max=config.knobs.mailbox_max,
+        )
+        self.storage = Ref(self._board)
+        self._mailboxes: dict[str, Mailbox] = {}
+        transport.attach(self)
+
+    async def run(self, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
+        """Load the store and live until cancelled.
+
+        Raises:
+            StorageError: the store cannot be opened.
+            RestartLimitError: an actor crashed too often (in an exception group).
+        """
+        image = await self._engine.open()
+        try:
+            vital, others = self._wire(image)
+            knobs = self.config.knobs
+            supervisor = Supervisor(
+                restarts_max=knobs.restarts_max,
+                restarts_s=knobs.restarts_s,
+                on_restart=lambda actor, error: self._board.report(ActorRestarted(actor, repr(error))),
+            )
+            task_status.started()
+            await supervisor.run(others, vital=vital)
+        finally:
+            self._board.close(f"member {self.id} has stopped")
+            with trio.CancelScope(shield=True):
+                await self._engine.aclose()
+
+    def _wire(self, image: StoreImage) -> tuple[Actor, list[Actor]]:
+        """Connect the actors; returns storage and the others."""
+        config, knobs = self.config, self.config.knobs
+        self.store, self.epoch = image.store, image.epoch
+        self._board.open(image.store, image.epoch)
+        paths = config.collections()
+        role = NODE if config.cluster_url else LEADER
+        store = Store(image.store, image.epoch, dict.fromkeys(paths, bool(config.cluster_url)), knobs, image.changes)
+        storage = StorageBehaviour(store, listeners=dict.fromkeys(paths, role), knobs=knobs)
+
+        def follow_or_lead() -> Behaviour:
+            if not config.cluster_url:
+                return LeaderBehaviour(epoch=image.epoch, collections=paths, cluster_id=config.cluster_id, knobs=knobs)
+            return NodeBehaviour(
+                actor=NODE,
+                upstream=Address(config.cluster_url),
+                collections=paths,
+                cluster_id=config.cluster_id,
+                knobs=knobs,
+            )
+
+        vital = self._actor(STORAGE, lambda: storage, self._engine)
+        others = [
+            self._actor(HEALTH, lambda: HealthBehaviour(watchers=(role,), knobs=knobs)),
+            self._actor(role, follow_or_lead),
+        ]
+        return vital, others
+
+    def _actor(self, name: str, create: Callable[[], Behaviour], engine: StorageEngine | None = None) -> Actor:
+        mailbox = self._mailboxes[name] = Mailbox(name, limit=self.config.knobs.mailbox_max, reserve=_RESERVE)
+        return Actor(name, create, switchboard=self._board, mailbox=mailbox, engine=engine)
+
+    # What others do with a member --------------------------------------------------------------------------------
+
+    def ask(self, question: Question, on_result: OnResult) -> int:
+        """Put a question to storage; `on_result` is called once. For callers that do not wait; see `storage.ask`."""
+        return self._board.ask(question, on_result)
+
+    def on_notice(self, listener: Callable[[Notice], None]) -> None:
+        """Call `listener` with everything people want to know."""
+        self._board.notices.append(listener)
+
+    def watch(self, watcher: Callable[[tuple[Entry, ...]], None]) -> Callable[[], None]:
+        """Call `watcher` with every version committed here, in commit order; returns what ends that."""
+        self._board.watchers.append(watcher)
+        return lambda: self._board.watchers.remove(watcher)
+
+    def statistics(self) -> dict[str, MailboxStatistics]:
+        """Actor -> how full its mailbox is and was."""
+        return {name: mailbox.statistics() for name, mailbox in self._mailboxes.items()}
+
+    # Receiver ----------------------------------------------------------------------------------------------------
+
+    def receive(self, envelope: Envelope, via: Address) -> None:
+        """See `Receiver.receive`; what is not for a member of our role is dropped."""
+        body = envelope.body
+        match body:
+            case Hello() | Subscribe() | Ack() | Push():
+                actor = LEADER
+            case Welcome() | Refused() | Reset() | Page() | PushAck():
+                actor = NODE if via == self.config.cluster_url else ""
+            case _:
+                assert_never(body)
+        mailbox = self._mailboxes.get(actor)
+        if mailbox is not None:
+            mailbox.offer(Received(envelope.sender, envelope.store, body))
+
+    def link_lost(self, peer: Address, reason: str) -> None:
+        """See `Receiver.link_lost`."""
+        mailbox = self._mailboxes.get(NODE if peer == self.config.cluster_url else LEADER)
+        if mailbox is not None:
+            mailbox.offer(LinkLost(peer, reason))

@@ -1,0 +1,133 @@
+"""Config: what is replicated, with whom, and the numbers that bound it.
+
+Layer: below core. Start at `Config`; `Knobs` are the timings and limits that few people change.
+"""
+
+from typing import final
+
+import msgspec
+
+from pivot.errors import BadKeyError, ConfigError
+from pivot.paths import check_pattern, overlap
+
+
+@final
+class Key(msgspec.Struct, frozen=True):
+    """One collection: a single path such as `settings`, or a glob such as `users/*`.
+
+    Attributes:
+        path: key or glob, relative to the server's root.
+    """
+
+    path: str
+
+
+@final
+class Knobs(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Timings (s) and limits. The defaults suit servers in one region.
+
+    Attributes:
+        heartbeat_s: how often a leader shows each subscriber that it lives.
+        ack_repeat_s: how often a node repeats its last acknowledgement, its own sign of life.
+        silence_s_min: shortest silence after which a peer is suspected, however regular it was.
+        silence_s_max: longest silence that is tolerated, however irregular it was.
+        retry_s_min: first pause before a node greets its leader again.
+        retry_s_max: longest such pause; pauses double up to here and never stop.
+        greet_s: how long a node waits for the answer to its greeting.
+        push_timeout_s: how long a node waits for the answer to a push before it offers everything unconfirmed again.
+        reoffer_s: how often a node offers rows again that its leader rejected.
+        page_rows: most rows in one page or push.
+        page_bytes: about the most bytes of rows in one page or push (at least one row is sent).
+        page_window: most pages under way to one subscriber of one collection without an acknowledgement.
+        push_window: most pushes of one collection under way without an answer.
+        peers_max: most subscribers of one leader.
+        ahead_s_max: how far a peer's timestamp may lead our wall clock.
+        mailbox_max: most events waiting for one actor; a full mailbox refuses asks and drops tells.
+        restarts_max: how often an actor may crash within `restarts_s` before its member gives up.
+        restarts_s: see `restarts_max`.
+    """
+
+    heartbeat_s: float = 1.0
+    ack_repeat_s: float = 2.0
+    silence_s_min: float = 3.0
+    silence_s_max: float = 15.0
+    retry_s_min: float = 1.0
+    retry_s_max: float = 60.0
+    greet_s: float = 5.0
+    push_timeout_s: float = 5.0
+    reoffer_s: float = 60.0
+    page_rows: int = 500
+    page_bytes: int = 2**20
+    page_window: int = 8
+    push_window: int = 4
+    peers_max: int = 10_000
+    ahead_s_max: float = 60.0
+    mailbox_max: int = 10_000
+    restarts_max: int = 5
+    restarts_s: float = 60.0
+
+    def __post_init__(self) -> None:
+        """Refuse numbers that cannot work.
+
+        Raises:
+            ConfigError: names the knob, its value and the limit.
+        """
+        for name in self.__struct_fields__:
+            value: float = getattr(self, name)
+            if not value > 0:
+                raise ConfigError(f"{name} is {value}, it must be greater than 0")
+        for least, most in (("silence_s_min", "silence_s_max"), ("retry_s_min", "retry_s_max")):
+            if getattr(self, least) > getattr(self, most):
+                raise ConfigError(
+                    f"{least} is {getattr(self, least)}, it must not exceed {most} = {getattr(self, most)}"
+                )
+        if self.page_rows > 1000:
+            raise ConfigError(f"page_rows is {self.page_rows}, at most 1000 are allowed in one message")
+        if self.page_bytes > 2**20:
+            raise ConfigError(f"page_bytes is {self.page_bytes}, at most {2**20} are allowed in one message")
+
+
+@final
+class Config(msgspec.Struct, frozen=True, kw_only=True):
+    """What a member replicates and with whom.
+
+    Attributes:
+        keys: collections; no two may match one path.
+        nodes_key: glob under which nodes register; replicated like the others, empty = none.
+        cluster_url: address of the cluster leader; empty = this member is the leader.
+        cluster_id: which cluster this is; empty matches any.
+        name: how peers call this member; empty = drawn at every start.
+        knobs: timings and limits.
+    """
+
+    keys: tuple[Key, ...] = ()
+    nodes_key: str = ""
+    cluster_url: str = ""
+    cluster_id: str = ""
+    name: str = ""
+    knobs: Knobs = Knobs()
+
+    def __post_init__(self) -> None:
+        """Refuse contradictions.
+
+        Raises:
+            ConfigError: names the key.
+        """
+        paths = self.collections()
+        for place, path in enumerate(paths):
+            try:
+                check_pattern(path)
+            except BadKeyError as error:
+                raise ConfigError(str(error)) from None
+            for other in paths[:place]:
+                if overlap(path, other):
+                    raise ConfigError(f"keys {other!r} and {path!r} can match one path; every path has one collection")
+        if self.nodes_key and not self.nodes_key.endswith("/*"):
+            raise ConfigError(f"nodes_key is {self.nodes_key!r}, it must be a list such as things/*")
+
+    def collections(self) -> tuple[str, ...]:
+        """Paths of all collections, `nodes_key` included, each once."""
+        paths = [key.path for key in self.keys]
+        if self.nodes_key and self.nodes_key not in paths:
+            paths.append(self.nodes_key)
+        return tuple(paths)

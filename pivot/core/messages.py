@@ -1,0 +1,185 @@
+"""Messages: what members say to each other. One-way; any of them may be lost, repeated or reordered.
+
+Layer: core (pure). Every message can be repeated without harm and is only believed together with the epoch it names:
+
+    node                                    leader
+    Hello ------------------------------->          who I am, what I follow
+          <------------------------------- Welcome  (or Refused, with the reason)
+    Subscribe(epoch, cursor) ------------->         per collection: where I am
+          <------------------------------- Reset    that epoch is not mine: start at 0, offer everything
+          <------------------------------- Page     rows after `since`; applied only if it starts at the cursor
+    Ack(epoch, cursor) ------------------->         opens the window; repeated as a sign of life
+    Push(seen, rows) --------------------->         what you have not confirmed
+          <------------------------------- PushAck  per row: the version and the number under which it is kept
+
+Start at `Message`; `Envelope` is what a transport carries.
+"""
+
+from typing import Final, TypeAlias
+
+import msgspec
+
+from pivot.core.entry import Entry
+from pivot.types import Address, Epoch, MemberId, StoreId
+
+PROTOCOL: Final = 1
+"""Version of these messages; members agree on one that both know."""
+ROWS_MAX: Final = 1000
+"""Most rows one message may carry, whatever a peer's configuration says."""
+COLLECTIONS_MAX: Final = 10_000
+"""Most collections one Hello may name."""
+
+
+class Hello(msgspec.Struct, frozen=True, gc=False, tag="hello", tag_field="type", forbid_unknown_fields=True):
+    """A node asks to follow.
+
+    Attributes:
+        protocol: lowest and highest message version the node speaks.
+        cluster: id of its cluster; empty matches any.
+        wall_ns: its wall clock.
+        collections: configured keys it wants to follow.
+    """
+
+    protocol: tuple[int, int]
+    cluster: str
+    wall_ns: int
+    collections: tuple[str, ...]
+
+
+class Welcome(msgspec.Struct, frozen=True, gc=False, tag="welcome", tag_field="type", forbid_unknown_fields=True):
+    """The leader lets a node in.
+
+    Attributes:
+        protocol: message version to use.
+        cluster: as in `Hello`.
+        wall_ns: the leader's wall clock.
+        collections: those of the node's that this member leads.
+    """
+
+    protocol: int
+    cluster: str
+    wall_ns: int
+    collections: tuple[str, ...]
+
+
+class Refused(msgspec.Struct, frozen=True, gc=False, tag="refused", tag_field="type", forbid_unknown_fields=True):
+    """The leader does not let a node in, and why."""
+
+    reason: str
+
+
+class Subscribe(msgspec.Struct, frozen=True, gc=False, tag="subscribe", tag_field="type", forbid_unknown_fields=True):
+    """Send me what comes after `cursor` of your life `epoch`."""
+
+    collection: str
+    epoch: Epoch
+    cursor: int
+
+
+class Reset(msgspec.Struct, frozen=True, gc=False, tag="reset", tag_field="type", forbid_unknown_fields=True):
+    """You spoke of a life that is not mine.
+
+    Attributes:
+        collection: which one.
+        answers: epoch the node named; the answer counts only while the node is still there.
+        epoch: the leader's own.
+    """
+
+    collection: str
+    answers: Epoch
+    epoch: Epoch
+
+
+class Page(msgspec.Struct, frozen=True, gc=False, tag="page", tag_field="type", forbid_unknown_fields=True):
+    """A piece of the leader's feed; an empty one is a heartbeat.
+
+    Attributes:
+        since: where it starts (exclusive); a reader applies it only from exactly there.
+        entries: versions in feed order, each key once.
+        seqs: the leader's number of each entry.
+        next: where it ends (inclusive).
+        head: end of the feed when it was read.
+    """
+
+    collection: str
+    epoch: Epoch
+    since: int
+    entries: tuple[Entry, ...]
+    seqs: tuple[int, ...]
+    next: int
+    head: int
+
+
+class Ack(msgspec.Struct, frozen=True, gc=False, tag="ack", tag_field="type", forbid_unknown_fields=True):
+    """I have kept everything up to `cursor`."""
+
+    collection: str
+    epoch: Epoch
+    cursor: int
+
+
+class Push(msgspec.Struct, frozen=True, gc=False, tag="push", tag_field="type", forbid_unknown_fields=True):
+    """Versions that the leader has not confirmed.
+
+    Attributes:
+        ordinal: the sender's number of this push, so that the answer says which one it answers.
+        epoch: the leader's life the sender believes in when it builds the push.
+        cursor: how much of that life it had seen.
+    """
+
+    collection: str
+    ordinal: int
+    epoch: Epoch
+    cursor: int
+    entries: tuple[Entry, ...]
+
+
+class RowAck(msgspec.Struct, frozen=True, gc=False, array_like=True, forbid_unknown_fields=True):
+    """The leader holds this version of a key or a greater one, under its number `seq`."""
+
+    key: str
+    fingerprint: str
+    seq: int
+
+
+class RowRejected(msgspec.Struct, frozen=True, gc=False, array_like=True, forbid_unknown_fields=True):
+    """The leader did not take this version, and why."""
+
+    key: str
+    fingerprint: str
+    reason: str
+
+
+class PushAck(msgspec.Struct, frozen=True, gc=False, tag="push_ack", tag_field="type", forbid_unknown_fields=True):
+    """Answer to one push, sent after its rows were committed."""
+
+    collection: str
+    ordinal: int
+    epoch: Epoch
+    acks: tuple[RowAck, ...]
+    rejected: tuple[RowRejected, ...] = ()
+
+
+ToLeader: TypeAlias = Hello | Subscribe | Ack | Push
+ToNode: TypeAlias = Welcome | Refused | Reset | Page | PushAck
+Message: TypeAlias = Hello | Subscribe | Ack | Push | Welcome | Refused | Reset | Page | PushAck
+
+
+class Envelope(msgspec.Struct, frozen=True, gc=False, forbid_unknown_fields=True):
+    """What a transport carries.
+
+    Attributes:
+        version: message version of the body.
+        sender: member that wrote it.
+        target: under which address the sender knows the receiver.
+        store: the sender's store.
+        epoch: life of that store.
+        body: the message.
+    """
+
+    version: int
+    sender: MemberId
+    target: Address
+    store: StoreId
+    epoch: Epoch
+    body: Message

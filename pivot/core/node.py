@@ -1,0 +1,225 @@
+"""NodeBehaviour: keeps a connection with one leader; `following` says what flows over it.
+
+Layer: core (pure). Theory of operation:
+
+    state      event                     effect                                           next
+    STARTING   answer to Describe        where we are in each collection                  as below
+    WAITING    timer `retry`             Hello; timer `greet`                             GREETING
+    GREETING   Welcome                   every collection begins; timer `alive`           LIVE
+    GREETING   Refused, timer `greet`    timer `retry`, doubled up to `retry_s_max`       WAITING
+    LIVE       Refused                   the leader does not know us any more             WAITING
+    any        LinkLost, PeerSilent      timer `retry`                                    WAITING
+    LIVE       Page, Reset, PushAck      see `following`; health hears of it
+    LIVE       timer `alive`             every collection shows life
+
+The outbox is the rows themselves, so nothing here needs to survive: after a crash the first step reads the cursors from
+storage. Retries never stop. Start at `NodeBehaviour.step`.
+"""
+
+from collections.abc import Iterable
+from enum import Enum
+from typing import Final, final
+
+from pivot.config import Knobs
+from pivot.core.asks import Asks
+from pivot.core.effects import CancelTimer, Effect, Report, Send, SetTimer, Tell
+from pivot.core.events import (
+    Answer,
+    Changed,
+    Describe,
+    Enrol,
+    Event,
+    Heard,
+    LinkLost,
+    PeerDown,
+    PeerRefused,
+    PeerSilent,
+    PeerUp,
+    Received,
+    Result,
+    Started,
+    StoreInfo,
+    TimerFired,
+    Unwatch,
+)
+from pivot.core.following import PENDING_MAX, Following, Purpose
+from pivot.core.messages import PROTOCOL, Hello, Page, PushAck, Refused, Reset, Welcome
+from pivot.types import Address, Now
+
+RETRY: Final = "retry"
+GREET: Final = "greet"
+ALIVE: Final = "alive"
+
+
+class State(Enum):
+    """How far we are with our leader."""
+
+    STARTING = "starting"
+    WAITING = "waiting"
+    GREETING = "greeting"
+    LIVE = "live"
+
+
+@final
+class NodeBehaviour:
+    """Follows one leader.
+
+    Attributes:
+        state: see the transition table.
+    """
+
+    def __init__(
+        self, *, actor: str, upstream: Address, collections: Iterable[str], cluster_id: str, knobs: Knobs
+    ) -> None:
+        """Begin unconnected.
+
+        Args:
+            actor: name under which this behaviour runs.
+            upstream: the leader's address.
+            collections: those we follow it for.
+            cluster_id: which cluster this is; empty matches any.
+            knobs: timings and limits.
+        """
+        self.state = State.STARTING
+        self._actor = actor
+        self._upstream = upstream
+        self._cluster_id = cluster_id
+        self._knobs = knobs
+        paths = tuple(collections)
+        self._asks = Asks[Purpose](PENDING_MAX * len(paths))
+        self._following = {
+            path: Following(path=path, upstream=upstream, knobs=knobs, asks=self._asks) for path in paths
+        }
+        self._attempts = 0
+        self._heard_s = 0.0
+
+    def step(self, now: Now, event: Event) -> list[Effect]:
+        """See `Behaviour.step`."""
+        effects: list[Effect] = []
+        match event:
+            case Started():
+                effects += self._asks.ask(Describe(), Purpose("describe", ""))
+            case Received():
+                effects = self._received(now, event)
+            case Changed():
+                following = self._following.get(event.collection)
+                effects = [] if following is None else following.offer()
+            case Answer():
+                purpose = self._asks.answered(event.token)
+                effects = [] if purpose is None else self._answered(now, purpose, event.result)
+            case TimerFired():
+                effects = self._timer(now, event.name)
+            case PeerSilent():
+                effects = self._down(f"silent for {event.silent_s:.1f} s, the limit is {event.limit_s:.1f} s")
+            case LinkLost():
+                effects = self._down(event.reason)
+            case Enrol():
+                if self.state is State.LIVE:
+                    effects = [Tell("health", Heard(self._upstream, self._actor))]
+            case _:
+                pass
+        return effects
+
+    def _answered(self, now: Now, purpose: Purpose, result: Result) -> list[Effect]:
+        if purpose.what != "describe":
+            return self._following[purpose.collection].answered(now, purpose, result)
+        if not isinstance(result, StoreInfo):
+            return [SetTimer(RETRY, self._knobs.retry_s_min / 2, self._knobs.retry_s_min)]
+        for info in result.collections:
+            following = self._following.get(info.path)
+            if following is not None:
+                following.epoch, following.cursor, following.expected = info.epoch, info.cursor, info.cursor
+        return self._greet(now)
+
+    def _timer(self, now: Now, name: str) -> list[Effect]:
+        match name, self.state:
+            case "retry", State.STARTING:
+                return [*self._asks.ask(Describe(), Purpose("describe", ""))]
+            case "retry", State.WAITING:
+                return self._greet(now)
+            case "greet", State.GREETING:
+                return self._down(f"no answer to the greeting within {self._knobs.greet_s:g} s")
+            case "alive", State.LIVE:
+                live = [following for following in self._following.values() if following.live]
+                return [effect for following in live for effect in following.alive(now)] + [self._alive_timer()]
+            case _:
+                return []
+
+    def _greet(self, now: Now) -> list[Effect]:
+        self.state = State.GREETING
+        hello = Hello(
+            protocol=(PROTOCOL, PROTOCOL),
+            cluster=self._cluster_id,
+            wall_ns=now.wall_ns,
+            collections=tuple(self._following),
+        )
+        return [Send(self._upstream, hello), SetTimer(GREET, self._knobs.greet_s, self._knobs.greet_s)]
+
+    def _received(self, now: Now, event: Received) -> list[Effect]:
+        body = event.body
+        match body, self.state:
+            case Welcome(), State.GREETING:
+                return self._welcome(now, body)
+            case Refused(), State.GREETING | State.LIVE:
+                return [Report(PeerRefused(self._upstream, body.reason)), *self._down(body.reason)]
+            case Page() | Reset() | PushAck(), State.LIVE:
+                following = self._following.get(body.collection)
+            case _:
+                return []
+        if following is None or not following.live:
+            return []
+        effects: list[Effect] = []
+        if now.monotonic_s - self._heard_s > self._knobs.heartbeat_s / 2:
+            self._heard_s = now.monotonic_s
+            effects.append(Tell("health", Heard(self._upstream, self._actor)))
+        match body:
+            case Page():
+                return effects + following.page(now, body)
+            case Reset():
+                return effects + following.reset(body)
+            case PushAck():
+                return effects + following.push_ack(body)
+
+    def _welcome(self, now: Now, welcome: Welcome) -> list[Effect]:
+        reason = self._objection(welcome)
+        if reason:
+            return [Report(PeerRefused(self._upstream, reason)), *self._down(reason)]
+        self.state = State.LIVE
+        self._attempts = 0
+        self._heard_s = now.monotonic_s
+        effects: list[Effect] = [
+            CancelTimer(GREET),
+            self._alive_timer(),
+            Tell("health", Heard(self._upstream, self._actor)),
+            Report(PeerUp(self._upstream, "leader")),
+        ]
+        for path, following in self._following.items():
+            if path in welcome.collections:
+                effects += following.begin(now)
+            else:
+                effects.append(Report(PeerRefused(self._upstream, f"collection {path!r} is not led there")))
+        return effects
+
+    def _objection(self, welcome: Welcome) -> str:
+        if welcome.protocol != PROTOCOL:
+            return f"protocol {welcome.protocol} is not spoken here, only {PROTOCOL}"
+        if welcome.cluster and self._cluster_id and welcome.cluster != self._cluster_id:
+            return f"cluster id {welcome.cluster!r} is not ours, {self._cluster_id!r}"
+        return ""
+
+    def _down(self, reason: str) -> list[Effect]:
+        """Give the connection up, if there is one or an attempt at one, and wait for the next attempt."""
+        if self.state in (State.STARTING, State.WAITING):
+            return []
+        effects: list[Effect] = []
+        if self.state is State.LIVE:
+            effects += [Report(PeerDown(self._upstream, "leader", reason)), Tell("health", Unwatch(self._upstream))]
+        self.state = State.WAITING
+        for following in self._following.values():
+            following.end()
+        pause_s = min(self._knobs.retry_s_max, self._knobs.retry_s_min * 2 ** min(self._attempts, 32))
+        self._attempts += 1
+        return [*effects, CancelTimer(GREET), CancelTimer(ALIVE), SetTimer(RETRY, pause_s / 2, pause_s)]
+
+    def _alive_timer(self) -> SetTimer:
+        return SetTimer(ALIVE, self._knobs.ack_repeat_s, self._knobs.ack_repeat_s)

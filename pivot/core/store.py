@@ -1,0 +1,194 @@
+"""Store: the collections of one store, its clock and its numbers; what every decision about data is made of.
+
+Layer: core (pure). Changes are staged here and become visible with `commit`; see `collection` for what that means.
+Start at `Store.peek` and `Store.stage`.
+"""
+
+import hashlib
+from collections.abc import Iterable, Mapping
+from typing import Final, final
+
+from pivot.config import Knobs
+from pivot.core.clock import HybridClock
+from pivot.core.collection import Change, Collection, PutRow, Row
+from pivot.core.entry import Entry, overwrote_unseen, supersedes
+from pivot.core.events import CollectionInfo, Conflict, StoreInfo
+from pivot.paths import is_glob, matches, overlap
+from pivot.types import Epoch, StoreId
+
+CONFLICTS_MAX: Final = 1000
+"""How many lost updates are remembered, so that a repeated message does not report one again."""
+UNREPLICATED: Final = ""
+"""Path of the collection that holds what no configured key matches; it stays in this store."""
+_INDEX_TAG_BITS: Final = 10
+
+
+@final
+class Store:
+    """The data of one store, committed and staged.
+
+    Attributes:
+        id: identity of the store.
+        epoch: its life.
+        clock: stamps local writes.
+        conflicts: lost updates seen since it was opened.
+    """
+
+    def __init__(
+        self,
+        store_id: StoreId,
+        epoch: Epoch,
+        collections: Mapping[str, bool],
+        knobs: Knobs,
+        changes: Iterable[Change] = (),
+    ) -> None:
+        """Load a store.
+
+        Args:
+            store_id: its identity.
+            epoch: its life.
+            collections: configured key -> whether it has an upstream.
+            knobs: limits.
+            changes: what the engine kept, rows in ascending `seq`.
+        """
+        self.id = store_id
+        self.epoch = epoch
+        self.clock = HybridClock(ahead_ns_max=round(knobs.ahead_s_max * 1e9))
+        self.conflicts = 0
+        self._collections = {path: Collection(path, follows=follows) for path, follows in collections.items()}
+        self._collections[UNREPLICATED] = Collection(UNREPLICATED, follows=False)
+        self._globs = [path for path in collections if is_glob(path)]
+        self._dirty: dict[str, Collection] = {}
+        self._met: dict[tuple[str, int, int], None] = {}
+        self._tag = int.from_bytes(hashlib.blake2b(store_id.encode(), digest_size=2).digest()) % (1 << _INDEX_TAG_BITS)
+        self._seq = 0
+        for change in changes:
+            if isinstance(change, PutRow):
+                self._seq = max(self._seq, change.row.seq)
+                self.clock.last = max(self.clock.last, change.row.entry.stamp)
+            self._collections[change.collection].apply(change)
+
+    def __getitem__(self, path: str) -> Collection:
+        """The collection configured as `path`."""
+        return self._collections[path]
+
+    def collection_of(self, key: str) -> Collection:
+        """The collection that a key belongs to."""
+        exact = self._collections.get(key)
+        if exact is not None and exact.path != UNREPLICATED:
+            return exact
+        return self._collections[next((glob for glob in self._globs if matches(glob, key)), UNREPLICATED)]
+
+    # Staging -----------------------------------------------------------------------------------------------------
+
+    def stage(self, change: Change) -> Change:
+        """Remember a change until the commit; returns it."""
+        collection = self._collections[change.collection]
+        self._dirty[collection.path] = collection
+        return collection.stage(change)
+
+    def stage_entry(self, entry: Entry, *, acked: int | None) -> PutRow:
+        """Take a version as this store's next change; returns the change."""
+        self._seq += 1
+        change = PutRow(self.collection_of(entry.key).path, Row(entry, self._seq, acked))
+        self.stage(change)
+        return change
+
+    def commit(self) -> list[Collection]:
+        """Make what was staged visible; returns the collections whose feed grew."""
+        grown: list[Collection] = []
+        for collection in self._dirty.values():
+            before = collection.head
+            collection.commit()
+            if collection.head > before:
+                grown.append(collection)
+        self._dirty.clear()
+        return grown
+
+    def discard(self) -> None:
+        """Forget what was staged; numbers and stamps that it used stay used."""
+        for collection in self._dirty.values():
+            collection.discard()
+        self._dirty.clear()
+
+    # Deciding ----------------------------------------------------------------------------------------------------
+
+    def next_version(self, wall_ns: int, key: str, data: str | None) -> Entry:
+        """The version that a user's write (None = delete) here makes: it always wins over what is here."""
+        row = self.collection_of(key).peek(key)
+        prev = 0 if row is None else row.entry.stamp
+        stamp = self.clock.tick(wall_ns=wall_ns, above=prev)
+        created, updated = (stamp, 0) if row is None or row.entry.deleted else (row.entry.created, stamp)
+        return Entry(key, created, updated, data or "", deleted=data is None, prev=prev, origin=self.id)
+
+    def fresh_key(self, wall_ns: int, pattern: str) -> str:
+        """A key that no write anywhere has used: the ns clock, its lowest bits replaced by this store's tag.
+
+        Two members that push at the same instant would otherwise draw one key, and one push would supersede the other.
+        """
+        instant = max(wall_ns, self.clock.last + 1) >> _INDEX_TAG_BITS
+        while True:
+            key = pattern[:-1] + format((instant << _INDEX_TAG_BITS) | self._tag, "016x")
+            if self.collection_of(key).peek(key) is None:
+                return key
+            instant += 1
+
+    def doomed(self, pattern: str) -> list[str]:
+        """Live keys that a delete of `pattern` hits, counting what is staged; in key order."""
+        if not is_glob(pattern):
+            row = self.collection_of(pattern).peek(pattern)
+            return [] if row is None or row.entry.deleted else [pattern]
+        keys: list[str] = []
+        for collection in self._matching(pattern):
+            for key in collection.peek_keys():
+                row = collection.peek(key)
+                if row is not None and not row.entry.deleted and matches(pattern, key):
+                    keys.append(key)
+        return sorted(keys)
+
+    def conflict(self, row: Row | None, entry: Entry) -> Conflict | None:
+        """The lost update that shows when `entry` meets `row`; each one once."""
+        if row is None:
+            return None
+        winner, loser = (entry, row.entry) if supersedes(entry, row.entry) else (row.entry, entry)
+        meeting = (entry.key, winner.stamp, loser.stamp)
+        if not overwrote_unseen(winner, loser) or meeting in self._met:
+            return None
+        self._met[meeting] = None
+        self.conflicts += 1
+        if len(self._met) > CONFLICTS_MAX:
+            del self._met[next(iter(self._met))]
+        return Conflict(winner, loser)
+
+    # Reading -----------------------------------------------------------------------------------------------------
+
+    def live(self, pattern: str) -> list[Entry]:
+        """Committed live entries that a glob matches, newest `created` first."""
+        entries = [
+            row.entry
+            for collection in self._matching(pattern)
+            for row in collection.rows()
+            if not row.entry.deleted and matches(pattern, row.entry.key)
+        ]
+        entries.sort(key=lambda entry: (-entry.created, entry.key))
+        return entries
+
+    def describe(self) -> StoreInfo:
+        """The store in numbers."""
+        infos = tuple(
+            CollectionInfo(
+                path=path,
+                follows=collection.follows,
+                entries=len(collection) - collection.tombstones,
+                tombstones=collection.tombstones,
+                head=collection.head,
+                epoch=collection.epoch,
+                cursor=collection.cursor,
+                outbox=collection.outbox_size,
+            )
+            for path, collection in self._collections.items()
+        )
+        return StoreInfo(self.id, self.epoch, self.clock.last, self.conflicts, infos)
+
+    def _matching(self, pattern: str) -> list[Collection]:
+        return [c for path, c in self._collections.items() if path == UNREPLICATED or overlap(path, pattern)]

@@ -1,0 +1,1 @@
+"""Engine: keeps what storage decided. See base.py for the contract."""

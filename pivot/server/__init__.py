@@ -1,0 +1,1 @@
+"""Server: what users of a member see over HTTP."""

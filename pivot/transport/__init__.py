@@ -1,0 +1,1 @@
+"""Transport: carries envelopes between members. See base.py for the contract."""
