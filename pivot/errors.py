@@ -18,6 +18,7 @@ Layer: bottom; imports nothing of ours.
     |   |-- DeadlineError            no answer in time: unknown whether it happened
     |   |-- ResponseTooLargeError    an answer above its limit
     |   `-- RefusedError             an answer that says no (HTTP 4xx, 5xx)
+    |       `-- NotFoundError        there is no such entry (HTTP 404)
     |-- StorageError                 the store's fault: certainly not written
     `-- ActorError                   the process's fault
         |-- MailboxBusyError         too much is waiting: certainly not done
@@ -118,6 +119,10 @@ class RefusedError(TransportError):
         super().__init__(f"{url} answered {status}: {reason}")
         self.status = status
         self.reason = reason
+
+
+class NotFoundError(RefusedError):
+    """A peer answered that there is no such entry."""
 
 
 class StorageError(PivotError):

@@ -12,14 +12,14 @@ from pivot.actors.switchboard import Port, Switchboard
 from pivot.core.behaviour import Behaviour
 from pivot.core.collection import Change
 from pivot.core.effects import Reply
-from pivot.core.events import Asked, Event, Failed, Started
+from pivot.core.events import Answer, Asked, Event, Failed, Started, TimerFired
 from pivot.engine.base import StorageEngine
 from pivot.errors import StorageError
 
 
 @final
 class Actor:
-    """Runs a behaviour; every call of `run` is a new life with a new behaviour on the same mailbox.
+    """Runs a behaviour; each life is a `prepare` and a `run`, with a new behaviour on the same mailbox.
 
     Attributes:
         name: unique within the member.
@@ -51,12 +51,19 @@ class Actor:
         self._engine = engine
         self._port = switchboard.ports[name] = Port(name, mailbox)
 
-    async def run(self) -> None:
-        """Live until cancelled, or until the behaviour crashes, which raises."""
+    def prepare(self) -> None:
+        """Begin a life: what an earlier one asked for does not come any more, and `Started` is on its way."""
         self._port.restart()
+        for event in self.mailbox.drain():
+            if not isinstance(event, Answer | TimerFired | Started):
+                self.mailbox.put(event)
+        self._switchboard.start(self._port)
+
+    async def run(self) -> None:
+        """Live, once prepared, until cancelled, or until the behaviour crashes, which raises."""
         core = ActorCore(self._create())
-        batch: list[Event] = [Started()]
         while True:
+            batch = await self.mailbox.take()
             try:
                 changes = core.begin(self._switchboard.now(), batch)
                 failure = await self._commit(changes) if changes else None
@@ -66,7 +73,6 @@ class Actor:
                 raise
             for effect in effects:
                 self._switchboard.perform(self._port, effect)
-            batch = await self.mailbox.take()
 
     async def _commit(self, changes: list[Change]) -> str | None:
         assert self._engine is not None, f"{self.name} persists without an engine"

@@ -30,7 +30,7 @@ from pivot.core.storage import StorageBehaviour
 from pivot.core.store import Store
 from pivot.engine.base import StorageEngine, StoreImage
 from pivot.transport.base import Transport
-from pivot.types import Address, Epoch, MemberId, StoreId
+from pivot.types import Address, Epoch, MemberId, Now, StoreId
 
 HEALTH: Final = "health"
 LEADER: Final = "leader"
@@ -87,6 +87,7 @@ class Member:
             asks_max=config.knobs.mailbox_max,
         )
         self.storage = Ref(self._board)
+        self._store: Store | None = None
         self._mailboxes: dict[str, Mailbox] = {}
         transport.attach(self)
 
@@ -120,7 +121,9 @@ class Member:
         self._board.open(image.store, image.epoch)
         paths = config.collections()
         role = NODE if config.cluster_url else LEADER
-        store = Store(image.store, image.epoch, dict.fromkeys(paths, bool(config.cluster_url)), knobs, image.changes)
+        self._store = store = Store(
+            image.store, image.epoch, dict.fromkeys(paths, bool(config.cluster_url)), knobs, image.changes
+        )
         storage = StorageBehaviour(store, listeners=dict.fromkeys(paths, role), knobs=knobs)
 
         def follow_or_lead() -> Behaviour:
@@ -159,6 +162,18 @@ class Member:
         """Call `watcher` with every version committed here, in commit order; returns what ends that."""
         self._board.watchers.append(watcher)
         return lambda: self._board.watchers.remove(watcher)
+
+    def table(self) -> dict[str, Entry]:
+        """Key -> committed version, tombstones included, of everything that is replicated; for tools and checkers."""
+        return {} if self._store is None else self._store.table()
+
+    def outbox_size(self) -> int:
+        """How many versions wait for our leader to confirm them."""
+        return 0 if self._store is None else sum(info.outbox for info in self._store.describe().collections)
+
+    def now(self) -> Now:
+        """Our wall clock and our monotonic clock."""
+        return self._board.now()
 
     def statistics(self) -> dict[str, MailboxStatistics]:
         """Actor -> how full its mailbox is and was."""

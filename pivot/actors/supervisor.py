@@ -38,9 +38,12 @@ class Supervisor:
             RestartLimitError: an actor crashed too often (in an exception group with what else failed).
             Exception: what the vital actor crashed with.
         """
+        others = tuple(actors)
+        for actor in (vital, *others):
+            actor.prepare()
         async with trio.open_nursery() as nursery:
             nursery.start_soon(vital.run)
-            for actor in actors:
+            for actor in others:
                 nursery.start_soon(self._keep, actor)
 
     async def _keep(self, actor: Actor) -> None:
@@ -59,3 +62,4 @@ class Supervisor:
                         f"at most {self._restarts_max} are forgiven; last: {error!r}"
                     ) from error
                 self._on_restart(actor.name, error)
+                actor.prepare()

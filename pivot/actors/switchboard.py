@@ -26,7 +26,7 @@ from pivot.core.effects import (
     Tell,
 )
 from pivot.core.entry import Entry
-from pivot.core.events import Answer, Asked, Event, Failed, Notice, Question, ReplyTo, Result, TimerFired
+from pivot.core.events import Answer, Asked, Event, Failed, Notice, Question, ReplyTo, Result, Started, TimerFired
 from pivot.core.messages import PROTOCOL, Envelope, Message
 from pivot.transport.base import Transport
 from pivot.types import Address, Epoch, MemberId, Now, StoreId
@@ -125,6 +125,10 @@ class Switchboard:
     def now(self) -> Now:
         """The instant at which a behaviour decides."""
         return Now(self._wall(), self._timeline.monotonic_s())
+
+    def start(self, port: Port) -> None:
+        """Let an actor begin; those that begin together do so in the order of these calls."""
+        self._timeline.call_soon(lambda: port.inbox.put(Started()))
 
     # Asks from outside -------------------------------------------------------------------------------------------
 

@@ -51,10 +51,15 @@ class Remove(msgspec.Struct, frozen=True, gc=False):
 
 
 class Written(msgspec.Struct, frozen=True, gc=False):
-    """The write is committed here. `stamp` is 0 when a `Remove` found nothing; `keys` are those it changed."""
+    """The write is committed here: the keys it changed, and the stamp that each was given."""
 
     keys: tuple[str, ...]
-    stamp: int
+    stamps: tuple[int, ...]
+
+    @property
+    def stamp(self) -> int:
+        """Greatest of the stamps; 0 when a `Remove` found nothing."""
+        return max(self.stamps, default=0)
 
 
 class Get(msgspec.Struct, frozen=True, gc=False):
@@ -70,9 +75,22 @@ class ListAll(msgspec.Struct, frozen=True, gc=False):
 
 
 class Entries(msgspec.Struct, frozen=True, gc=False):
-    """What was found; empty when nothing was."""
+    """What was found; empty when nothing was. `seq` numbers this state of the store: it grows with every change."""
 
     entries: tuple[Entry, ...]
+    seq: int
+
+
+class ListKeys(msgspec.Struct, frozen=True, gc=False):
+    """Read the names of all live entries that contain a text, in order."""
+
+    containing: str
+
+
+class Keys(msgspec.Struct, frozen=True, gc=False):
+    """Names of entries, ascending."""
+
+    keys: tuple[str, ...]
 
 
 class ReadFeed(msgspec.Struct, frozen=True, gc=False):
@@ -198,13 +216,14 @@ class Failed(msgspec.Struct, frozen=True, gc=False):
 Question: TypeAlias = (
     Put | PushItem | Remove  # -> Written
     | Get | ListAll  # -> Entries
+    | ListKeys  # -> Keys
     | ReadFeed | ReadOutbox  # -> FeedSlice
     | MergePushed  # -> Merged
     | MergePage | FollowEpoch  # -> Position
     | Confirm  # -> Confirmed
     | Describe  # -> StoreInfo
 )  # fmt: skip
-Result: TypeAlias = Written | Entries | FeedSlice | Merged | Position | Confirmed | StoreInfo | Failed
+Result: TypeAlias = Written | Entries | Keys | FeedSlice | Merged | Position | Confirmed | StoreInfo | Failed
 
 
 # Events --------------------------------------------------------------------------------------------------------------
@@ -326,6 +345,12 @@ class PeerRefused(msgspec.Struct, frozen=True, gc=False, tag="peer_refused"):
     reason: str
 
 
+class CaughtUp(msgspec.Struct, frozen=True, gc=False, tag="caught_up"):
+    """We have everything of this collection that our leader has; said once per connection."""
+
+    collection: str
+
+
 class EpochReset(msgspec.Struct, frozen=True, gc=False, tag="reset"):
     """Our leader began a new life: we read it from the start and offer everything again."""
 
@@ -361,4 +386,6 @@ class ActorRestarted(msgspec.Struct, frozen=True, gc=False, tag="actor_restarted
     error: str
 
 
-Notice: TypeAlias = PeerUp | PeerDown | PeerRefused | EpochReset | Conflict | Rejected | StorageRefused | ActorRestarted
+Notice: TypeAlias = (
+    PeerUp | PeerDown | PeerRefused | CaughtUp | EpochReset | Conflict | Rejected | StorageRefused | ActorRestarted
+)

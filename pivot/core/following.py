@@ -21,6 +21,7 @@ from pivot.core.asks import Asks
 from pivot.core.collection import FeedSlice
 from pivot.core.effects import Effect, Report, Send
 from pivot.core.events import (
+    CaughtUp,
     Confirm,
     Confirmed,
     EpochReset,
@@ -72,6 +73,8 @@ class Following:
         epoch: the leader's life we follow, as storage last said.
         cursor: how much of it we have, as storage last said.
         expected: where the next page must start.
+        head: greatest end of the leader's feed it told us on this connection; None = it has not.
+        caught_up: whether we had everything once on this connection.
         subscribed_s: when we last subscribed.
         offered: outbox rows up to this number were pushed.
         reading: whether storage was asked for the next rows to push.
@@ -89,6 +92,8 @@ class Following:
     epoch: Epoch = NO_EPOCH
     cursor: int = 0
     expected: int = 0
+    head: int | None = None
+    caught_up: bool = False
     subscribed_s: float = 0.0
     offered: int = 0
     reading: bool = False
@@ -99,7 +104,7 @@ class Following:
 
     def begin(self, now: Now) -> list[Effect]:
         """The leader answers: read on from the cursor and offer everything it lacks."""
-        self.live = True
+        self.live, self.head, self.caught_up = True, None, False
         return [*self._subscribe(now), *self._offer_all(now)]
 
     def end(self) -> None:
@@ -121,8 +126,9 @@ class Following:
         """Merge a page, or say what is wrong with it."""
         if page.epoch != self.epoch or page.since > self.expected:
             return self._resubscribe(now)  # another life is answered with a Reset, a gap with what was lost
+        self.head = max(page.head, self.head or 0)
         if page.since < self.expected or page.next <= page.since:
-            return []
+            return self._arrived()
         question = MergePage(page.collection, page.epoch, page.since, page.entries, page.seqs, page.next)
         effects = self._ask(question, "page")
         if effects:
@@ -220,11 +226,18 @@ class Following:
         if not place.applied:
             self.expected = self.cursor
             return self._resubscribe(now) if self.live else []
-        return self._ack() if self.live else []
+        return [*self._ack(), *self._arrived()] if self.live else []
+
+    def _arrived(self) -> list[Effect]:
+        """Say once that nothing is missing any more."""
+        if self.caught_up or self.head != self.cursor:
+            return []
+        self.caught_up = True
+        return [Report(CaughtUp(self.path))]
 
     def _new_life(self, now: Now, place: Position) -> list[Effect]:
         before = self.epoch
-        self.epoch, self.cursor, self.expected = place.epoch, place.cursor, place.cursor
+        self.epoch, self.cursor, self.expected, self.head = place.epoch, place.cursor, place.cursor, None
         if not place.applied:
             return []
         report = Report(EpochReset(self.path, before, place.epoch))

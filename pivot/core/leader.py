@@ -11,7 +11,8 @@ from its cursor, and its repeated acknowledgement opens a window whose acknowled
     Hello                       Welcome or Refused; the peer is watched
     Subscribe, our epoch        position = its cursor, then pages
     Subscribe, Push, other      Reset(answers that epoch, ours)
-    Ack                         opens the window; a position behind the cursor moves up to it
+    Ack                         opens the window; a position behind the cursor moves up to it; without a
+                                subscription it is one
     Push                        merged by storage; PushAck when that is committed
     Changed                     pages to everybody whose window is open
     PeerSilent, LinkLost        the subscriber is dropped; it resumes from its cursor
@@ -168,12 +169,18 @@ class LeaderBehaviour:
             peer.heard_s = now.monotonic_s
             effects.append(Tell("health", Heard(Address(event.sender), "leader")))
         match body:
+            case Subscribe() | Ack() | Push() if body.collection not in self._heads:
+                pass
+            case Subscribe() | Ack() | Push() if body.epoch != self._epoch:
+                reset = Reset(collection=body.collection, answers=body.epoch, epoch=self._epoch)
+                effects.append(Send(Address(event.sender), reset))
             case Subscribe():
-                effects += self._subscribe(event.sender, peer, body)
+                effects += self._subscribe(event.sender, peer, body.collection, body.cursor)
             case Ack():
                 effects += self._ack(event.sender, peer, body)
             case Push():
-                effects += self._push(event.sender, body)
+                merge = _Merge(Address(event.sender), body.collection, body.ordinal)
+                effects += self._asks.ask(MergePushed(body.collection, body.entries), merge)
             case _:
                 pass
         return effects
@@ -206,36 +213,21 @@ class LeaderBehaviour:
             return f"{len(self._peers)} nodes follow already, at most {self._knobs.peers_max} may"
         return ""
 
-    def _subscribe(self, sender: MemberId, peer: _Peer, wish: Subscribe) -> list[Effect]:
-        if wish.collection not in self._heads:
-            return []
-        if wish.epoch != self._epoch:
-            return [Send(Address(sender), Reset(collection=wish.collection, answers=wish.epoch, epoch=self._epoch))]
-        before = peer.flows.get(wish.collection)
+    def _subscribe(self, sender: MemberId, peer: _Peer, collection: str, cursor: int) -> list[Effect]:
+        before = peer.flows.get(collection)
         if before is not None:
             before.dropped = True
-        flow = peer.flows[wish.collection] = _Flow(target=Address(sender), position=wish.cursor)
-        return self._pump(wish.collection, flow, certain=False)
+        flow = peer.flows[collection] = _Flow(target=Address(sender), position=cursor)
+        return self._pump(collection, flow, certain=False)
 
     def _ack(self, sender: MemberId, peer: _Peer, ack: Ack) -> list[Effect]:
         flow = peer.flows.get(ack.collection)
-        if flow is None or ack.epoch != self._epoch:
-            if ack.collection not in self._heads or ack.epoch == self._epoch:
-                return []
-            return [Send(Address(sender), Reset(collection=ack.collection, answers=ack.epoch, epoch=self._epoch))]
+        if flow is None:  # its Subscribe was lost, or came before a repeated Hello; this says the same
+            return self._subscribe(sender, peer, ack.collection, ack.cursor)
         while flow.under_way and flow.under_way[0] <= ack.cursor:
             flow.under_way.popleft()
         flow.position = max(flow.position, ack.cursor)
         return self._pump(ack.collection, flow)
-
-    def _push(self, sender: MemberId, push: Push) -> list[Effect]:
-        target = Address(sender)
-        if push.collection not in self._heads:
-            return []
-        if push.epoch != self._epoch:
-            return [Send(target, Reset(collection=push.collection, answers=push.epoch, epoch=self._epoch))]
-        question = MergePushed(push.collection, push.entries)
-        return [*self._asks.ask(question, _Merge(target, push.collection, push.ordinal))]
 
     def _drop(self, peer: Address, reason: str) -> list[Effect]:
         known = self._peers.pop(MemberId(peer), None)

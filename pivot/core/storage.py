@@ -13,7 +13,7 @@ nobody is ever told of a version that a power cut could take back.
     MergePage                    PutRow (confirmed) per greater version, SetCursor  Position
     FollowEpoch                  ClearAcks, SetCursor to 0                          Position
     Confirm                      PutRow with `acked`, if it still is that version   Confirmed
-    Get, ListAll, ReadFeed, ReadOutbox, Describe                                    what was read
+    Get, ListAll, ListKeys, ReadFeed, ReadOutbox, Describe                          what was read
 
 Start at `StorageBehaviour.step`.
 """
@@ -37,7 +37,9 @@ from pivot.core.events import (
     Event,
     FollowEpoch,
     Get,
+    Keys,
     ListAll,
+    ListKeys,
     Merged,
     MergePage,
     MergePushed,
@@ -108,19 +110,21 @@ class StorageBehaviour:
                 return self._follow_epoch(asked.to, question)
             case Confirm() as question:
                 return self._confirm(asked.to, question)
-            case Get() | ListAll() | ReadFeed() | ReadOutbox() | Describe() as question:
+            case Get() | ListAll() | ListKeys() | ReadFeed() | ReadOutbox() | Describe() as question:
                 return [Reply(asked.to, self._read(question))]
             case _:
                 assert_never(asked.question)
 
-    def _read(self, question: Get | ListAll | ReadFeed | ReadOutbox | Describe) -> Result:
+    def _read(self, question: Get | ListAll | ListKeys | ReadFeed | ReadOutbox | Describe) -> Result:
         limits = {"rows_max": self._knobs.page_rows, "bytes_max": self._knobs.page_bytes}
         match question:
             case Get():
                 row = self.store.collection_of(question.key).get(question.key)
-                return Entries(() if row is None or row.entry.deleted else (row.entry,))
+                return Entries(() if row is None or row.entry.deleted else (row.entry,), self.store.head)
             case ListAll():
-                return Entries(tuple(self.store.live(question.pattern)))
+                return Entries(tuple(self.store.live(question.pattern)), self.store.head)
+            case ListKeys():
+                return Keys(tuple(self.store.live_keys(question.containing)))
             case ReadFeed():
                 return self.store[question.collection].feed(question.since, **limits)
             case ReadOutbox():
@@ -142,7 +146,7 @@ class StorageBehaviour:
             case _:
                 assert_never(question)
         entries = tuple(self.store.next_version(now.wall_ns, key, data) for key, data in writes)
-        written = Written(tuple(key for key, _ in writes), max((entry.stamp for entry in entries), default=0))
+        written = Written(tuple(entry.key for entry in entries), tuple(entry.stamp for entry in entries))
         changes: list[Change] = [self.store.stage_entry(entry, acked=None) for entry in entries]
         return _decided(changes, Reply(to, written), list(entries), [])
 

@@ -173,6 +173,29 @@ class Store:
         entries.sort(key=lambda entry: (-entry.created, entry.key))
         return entries
 
+    def live_keys(self, containing: str) -> list[str]:
+        """Names of committed live entries that contain a text, in order."""
+        return sorted(
+            row.entry.key
+            for collection in self._collections.values()
+            for row in collection.rows()
+            if not row.entry.deleted and containing in row.entry.key
+        )
+
+    def table(self) -> dict[str, Entry]:
+        """Key -> committed version, tombstones included, of all collections that are replicated."""
+        return {
+            row.entry.key: row.entry
+            for path, collection in self._collections.items()
+            if path != UNREPLICATED
+            for row in collection.rows()
+        }
+
+    @property
+    def head(self) -> int:
+        """Greatest committed sequence number of any collection."""
+        return max(collection.head for collection in self._collections.values())
+
     def describe(self) -> StoreInfo:
         """The store in numbers."""
         infos = tuple(

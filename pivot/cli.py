@@ -1,0 +1,246 @@
+"""Command line: what `pivot` can be told.
+
+Layer: edge. Each command imports what it needs when it runs: `pivot --help` must not pay for Trio or a web server.
+Data goes to stdout, talk to stderr.
+"""
+
+import json
+import os
+import sys
+from collections.abc import Awaitable, Callable
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Literal
+
+from cyclopts import App, Group, Parameter
+
+if TYPE_CHECKING:
+    from pivot.client import Client, Item
+    from pivot.types import JsonValue
+
+app = App(
+    name="pivot",
+    help="Keep many servers' state in step: one leader, any number of nodes, last write wins.",
+    help_epilogue="Every command takes --debug: errors then come with their traceback.",
+    version=lambda: __import__("importlib.metadata").metadata.version("pivot-trio"),
+    help_format="plaintext",
+)
+_RUN = Group.create_ordered("Run")
+_DATA = Group.create_ordered("Data")
+
+Url = Annotated[str, Parameter(name="--url", env_var="PIVOT_URL", help="Server to talk to.")]
+Json = Annotated[bool, Parameter(name="--json", negative="", help="Print for machines: one JSON value a line.")]
+_LOCAL = "127.0.0.1:8080"
+
+
+@app.command(group=_RUN)
+def demo(
+    *,
+    seed: Annotated[int, Parameter(help="Seed of the simulated half.")] = 7,
+    as_json: Json = False,
+) -> int:
+    """Show a real cluster losing its leader and getting back in step, then the same story in the simulator."""
+    from simulator.experiment.demo import run_demo
+
+    return run_demo(seed=seed, as_json=as_json)
+
+
+@app.command(group=_RUN)
+def serve(
+    *,
+    listen: Annotated[
+        str | None,
+        Parameter(env_var="PIVOT_LISTEN", help="host:port; port 0 lets the system pick. [default: " + _LOCAL + "]"),
+    ] = None,
+    cluster_url: Annotated[
+        str | None,
+        Parameter(
+            name=["--cluster-url", "--leader"],
+            env_var="PIVOT_CLUSTER_URL",
+            help="The leader's address; none: this member is the leader.",
+        ),
+    ] = None,
+    key: Annotated[
+        list[str] | None,
+        Parameter(name="--key", negative="", env_var="PIVOT_KEYS", help="Key or glob to keep in step; repeat it."),
+    ] = None,
+    nodes_key: Annotated[
+        str | None, Parameter(env_var="PIVOT_NODES_KEY", help="List such as things/* in which nodes register.")
+    ] = None,
+    advertise: Annotated[
+        str | None,
+        Parameter(env_var="PIVOT_ADVERTISE", help="host:port to register under the nodes key; auto: where we listen."),
+    ] = None,
+    name: Annotated[str | None, Parameter(env_var="PIVOT_NAME", help="How peers call this member.")] = None,
+    cluster_id: Annotated[
+        str | None, Parameter(env_var="PIVOT_CLUSTER_ID", help="Which cluster this is; members of others are refused.")
+    ] = None,
+    config: Annotated[
+        Path | None, Parameter(env_var="PIVOT_CONFIG", help="TOML file; flags win over variables over it.")
+    ] = None,
+    log: Annotated[Literal["text", "json"] | None, Parameter(env_var="PIVOT_LOG", help="Form of the log.")] = None,
+    log_level: Annotated[
+        Literal["debug", "info", "warning", "error"] | None, Parameter(env_var="PIVOT_LOG_LEVEL")
+    ] = None,
+) -> None:
+    """Run a member: a leader, or a node that follows one."""
+    from pivot.config import Key
+    from pivot.serving import Settings, read_settings, serve
+
+    flags = Settings(
+        listen=listen,
+        cluster_url=cluster_url,
+        cluster_id=cluster_id,
+        keys=tuple(Key(path) for path in key) if key is not None else None,
+        nodes_key=nodes_key,
+        advertise=advertise,
+        name=name,
+        log=log,
+        log_level=log_level,
+    )
+    serve(flags.over(read_settings(config)) if config is not None else flags)
+
+
+@app.command(group=_DATA)
+def get(pattern: str, /, *, url: Url = _LOCAL, as_json: Json = False) -> None:
+    """Print the value of a key, or one line per entry of a glob."""
+
+    async def run(client: "Client") -> None:
+        if "*" not in pattern:
+            item = await client.get(pattern)
+            _print(_object(item) if as_json else item.data)
+            return
+        items = await client.get_list(pattern)
+        if as_json:
+            _print([_object(item) for item in items])
+            return
+        for item in items:
+            print(item.path, _json(item.data), sep="\t")
+
+    _with_client(url, run)
+
+
+@app.command(group=_DATA)
+def set(key: str, value: str = "-", /, *, url: Url = _LOCAL, as_json: Json = False) -> None:  # noqa: A001 - the verb
+    """Create or replace an entry; VALUE is JSON, - reads it from stdin."""
+    decoded = _decode(value)
+
+    async def run(client: "Client") -> None:
+        written = await client.set(key, decoded)
+        _print({"index": written.index, "stamp": written.stamp} if as_json else written.index)
+
+    _with_client(url, run)
+
+
+@app.command(group=_DATA)
+def push(pattern: str, value: str = "-", /, *, url: Url = _LOCAL, as_json: Json = False) -> None:
+    """Create a new entry in a list such as users/*; prints its index."""
+    decoded = _decode(value)
+
+    async def run(client: "Client") -> None:
+        written = await client.push(pattern, decoded)
+        _print({"index": written.index, "stamp": written.stamp} if as_json else written.index)
+
+    _with_client(url, run)
+
+
+@app.command(name="del", group=_DATA)
+def delete(pattern: str, /, *, url: Url = _LOCAL, as_json: Json = False) -> None:
+    """Delete an entry, or all that a glob matches."""
+
+    async def run(client: "Client") -> None:
+        written = await client.delete(pattern)
+        if as_json:
+            _print({"stamp": written.stamp})
+
+    _with_client(url, run)
+
+
+@app.command(group=_DATA)
+def ls(containing: str = "", /, *, url: Url = _LOCAL, as_json: Json = False) -> None:
+    """Print the keys of all entries, or those that contain a text."""
+
+    async def run(client: "Client") -> None:
+        keys = [key async for key in client.keys(containing)]
+        if as_json:
+            _print(keys)
+            return
+        for key in keys:
+            print(key)
+
+    _with_client(url, run)
+
+
+@app.command(group=_DATA)
+def watch(
+    pattern: str,
+    /,
+    *,
+    count: Annotated[int | None, Parameter(help="End after so many states.")] = None,
+    url: Url = _LOCAL,
+    as_json: Json = False,
+) -> None:
+    """Print the state of a key or glob now and after every change, one line each."""
+
+    async def run(client: "Client") -> None:
+        seen = 0
+        async with client.watch(pattern) as states:
+            async for state in states:
+                _print(state if as_json else _values(state))
+                seen += 1
+                if seen == count:
+                    return
+
+    _with_client(url, run)
+
+
+@app.command(group=_DATA)
+def status(*, url: Url = _LOCAL, as_json: Json = False) -> None:
+    """Show what a server says of itself: role, peers, collections."""
+
+    async def run(client: "Client") -> None:
+        found = await client.status()
+        if as_json:
+            _print(found)
+            return
+        from pivot.statusview import show_status
+
+        show_status(found, client.url)
+
+    _with_client(url, run)
+
+
+def _with_client(url: str, run: "Callable[[Client], Awaitable[None]]") -> None:
+    import trio
+
+    from pivot.client import Client
+
+    async def main() -> None:
+        async with Client(url) as client:
+            await run(client)
+
+    trio.run(main)
+
+
+def _decode(text: str) -> "JsonValue":
+    from pivot.core.entry import canonical
+
+    return json.loads(canonical(sys.stdin.buffer.read() if text == "-" else os.fsencode(text)))
+
+
+def _json(value: object) -> str:
+    return json.dumps(value, ensure_ascii=False, separators=(",", ":"))
+
+
+def _print(value: object) -> None:
+    print(_json(value), flush=True)
+
+
+def _object(item: "Item") -> dict[str, object]:
+    return {name: getattr(item, name) for name in item.__struct_fields__}
+
+
+def _values(state: "JsonValue") -> "JsonValue":
+    """Of a state as the server sends it, what a person wants: key -> value, or the value."""
+    if isinstance(state, list):
+        return {entry["path"]: entry["data"] for entry in state if isinstance(entry, dict)}
+    return state["data"] if isinstance(state, dict) else state

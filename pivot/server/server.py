@@ -1,0 +1,169 @@
+"""Server: one member over HTTP: actors, transport and web server in one nursery, started and stopped in order.
+
+Layer: server. The actors live in our nursery beside the web server, never in the web framework's: a dead actor ends the
+whole, it does not leave a server that answers 200. Start at `Server.run`.
+"""
+
+import re
+from collections.abc import Awaitable, Callable
+from functools import partial
+from http import HTTPStatus
+from typing import Final, final
+
+import msgspec
+import trio
+from quart import Response
+from quart_trio import QuartTrio
+from werkzeug.exceptions import HTTPException
+
+from pivot.actors.entropy import Entropy
+from pivot.actors.member import Member
+from pivot.actors.timeline import TrioTimeline
+from pivot.actors.wallclock import WallClock
+from pivot.config import Config
+from pivot.core.entry import canonical
+from pivot.core.events import CaughtUp, Entries, Get, Notice, Put
+from pivot.engine.base import StorageEngine
+from pivot.errors import ConfigError
+from pivot.server.data import ASK_DEADLINE_S, add_data_routes, answering_errors, json_response
+from pivot.server.hub import Hub
+from pivot.server.status import StatusBoard
+from pivot.transport.hosting import host
+from pivot.transport.http import POST_BYTES_MAX, HttpTransport
+from pivot.transport.http_client import HttpClient
+from pivot.transport.http_server import add_transport_routes, error_response
+from pivot.types import MemberId
+
+ADVERTISE_AFTER_S: Final = 5.0
+"""How long a node that wants to register waits to see whether it is registered already."""
+
+
+@final
+class Server:
+    """One member and its HTTP face.
+
+    Attributes:
+        member: the member.
+        app: the web application; more routes may be added before it runs.
+    """
+
+    def __init__(self, config: Config, *, engine: StorageEngine, wall: WallClock, entropy: Entropy) -> None:
+        """Prepare a server.
+
+        Args:
+            config: what it replicates and with whom; `cluster_url` is an http URL.
+            engine: keeps its store.
+            wall: its wall clock.
+            entropy: its chance.
+        """
+        self._config = config
+        self._hub = Hub()
+        self._timeline = TrioTimeline()
+        self._client = HttpClient()
+        self._transport = HttpTransport(self._client, silence_s=config.knobs.silence_s_max)
+        self.member = Member(
+            config,
+            member=MemberId(config.name or entropy.new_id()),
+            engine=engine,
+            transport=self._transport,
+            timeline=self._timeline,
+            wall=wall,
+            entropy=entropy,
+        )
+        self.member.watch(self._hub.publish)
+        self.member.on_notice(self._notice)
+        self._nodes_known = trio.Event()
+        self._board = StatusBoard(self.member, durability=engine.durability, peers_max=config.knobs.peers_max)
+        self.app = self._web()
+
+    async def run(
+        self,
+        listen: str,
+        *,
+        shutdown: Callable[[], Awaitable[object]],
+        advertise: str = "",
+        task_status: trio.TaskStatus[str] = trio.TASK_STATUS_IGNORED,
+    ) -> None:
+        """Serve until `shutdown` returns; then let requests finish, end streams, and stop.
+
+        Args:
+            listen: `host:port`; port 0 lets the system pick. The bound URL is the start value of this task.
+            shutdown: waited for; its return begins the stop.
+            advertise: `host:port` to register under the nodes key, `auto` = where we listen; empty = do not.
+            task_status: see `trio.Nursery.start`.
+
+        Raises:
+            StorageError: the store cannot be opened.
+            OSError: the address cannot be listened on.
+        """
+
+        async def wind_down() -> None:
+            await shutdown()
+            self._hub.close()
+            self._transport.close_downlinks()
+
+        async with self._client, trio.open_nursery() as nursery:
+            await nursery.start(self._transport.run)
+            nursery.start_soon(self._timeline.run)
+            await nursery.start(self.member.run)
+            async with trio.open_nursery() as web:
+                url: str = await web.start(partial(host, self.app, listen, shutdown=wind_down))
+                if advertise:
+                    address = url.removeprefix("http://") if advertise == "auto" else advertise
+                    nursery.start_soon(self._advertise, address)
+                task_status.started(url)
+            nursery.cancel_scope.cancel()
+
+    def _web(self) -> QuartTrio:
+        app = QuartTrio("pivot")
+        app.config["MAX_CONTENT_LENGTH"] = POST_BYTES_MAX
+        app.url_map.merge_slashes = False
+        add_transport_routes(app, self._transport)
+
+        @app.get("/_pivot/status")
+        @answering_errors
+        async def status() -> Response:
+            return json_response(await self._board.status(deadline_s=ASK_DEADLINE_S))
+
+        @app.errorhandler(HTTPException)
+        async def refuse(error: HTTPException) -> Response:
+            return error_response(HTTPStatus(error.code or 500), error.description or "no reason given")
+
+        add_data_routes(app, self.member.storage, self._hub)
+        return app
+
+    # Registering ---------------------------------------------------------------------------------------------------
+
+    def _notice(self, notice: Notice) -> None:
+        if isinstance(notice, CaughtUp) and notice.collection == self._config.nodes_key:
+            self._nodes_known.set()
+
+    async def _advertise(self, address: str) -> None:
+        """Register under the nodes key, unless we are registered there already.
+
+        A node waits until it knows its leader's entries (not for ever: it may start while the leader is away); else
+        every start would write the entry again.
+        """
+        key, value = registration(self._config.nodes_key, address)
+        if self._config.cluster_url:
+            with trio.move_on_after(ADVERTISE_AFTER_S):
+                await self._nodes_known.wait()
+        found = await self.member.storage.ask(Get(key), deadline_s=ASK_DEADLINE_S)
+        assert isinstance(found, Entries), found
+        if not found.entries or found.entries[0].data != value:
+            await self.member.storage.ask(Put(key, value), deadline_s=ASK_DEADLINE_S)
+
+
+def registration(nodes_key: str, address: str) -> tuple[str, str]:
+    """Key and value (canonical JSON) under which a node at `host:port` registers; the same at every start.
+
+    Raises:
+        ConfigError: there is no nodes key, or the address is none.
+    """
+    if not nodes_key:
+        raise ConfigError(f"cannot register {address!r}: no nodes key is configured")
+    ip, separator, port = address.rpartition(":")
+    if not separator or not ip or not port.isdigit() or not 0 < int(port) < 2**16:
+        raise ConfigError(f"address is {address!r}, it must be host:port with a port of 1 to 65535")
+    name = re.sub(r"[^A-Za-z0-9.]", "-", f"{ip}-{port}").strip("-")
+    return nodes_key[:-1] + name, canonical(msgspec.json.encode({"ip": ip, "port": int(port)}))

@@ -1,0 +1,147 @@
+"""Status: what a member knows of itself and its peers, for people and tools.
+
+Layer: server. Start at `StatusBoard.status`.
+"""
+
+from typing import final
+
+import msgspec
+
+from pivot.actors.mailbox import MailboxStatistics
+from pivot.actors.member import Member
+from pivot.core.events import (
+    CollectionInfo,
+    Describe,
+    Notice,
+    PeerDown,
+    PeerRefused,
+    PeerUp,
+    Rejected,
+    StorageRefused,
+    StoreInfo,
+)
+from pivot.types import Address, Epoch, StoreId
+
+
+class PeerStatus(msgspec.Struct, frozen=True):
+    """What we know of a peer.
+
+    Attributes:
+        address: how we call it.
+        role: what it is to us, `leader` or `node`.
+        healthy: whether it answers.
+        since_ns: wall time at which that began, ns since the Unix epoch.
+        reason: why it is not healthy; empty when it is.
+    """
+
+    address: Address
+    role: str
+    healthy: bool
+    since_ns: int
+    reason: str
+
+
+class Status(msgspec.Struct, frozen=True):
+    """A member in numbers.
+
+    Attributes:
+        role: `pivot` leads, `node` follows.
+        member: how peers call it.
+        pivotIP: address of its leader; empty when it leads.
+        cluster_id: which cluster it belongs to; empty matches any.
+        durability: what an acknowledged write survives here.
+        store: id of its store.
+        epoch: life of its store.
+        clock: greatest stamp issued or seen, ns.
+        conflicts: lost updates seen since it started.
+        last_error: newest refusal, rejection or storage error; empty = none.
+        syncedKeys: what is replicated.
+        collections: each in numbers, the last one is what is not replicated.
+        peers: everybody it knows.
+        mailboxes: actor -> how full its mailbox is and was.
+    """
+
+    role: str
+    member: str
+    pivotIP: str  # noqa: N815 - the original's name
+    cluster_id: str
+    durability: str
+    store: StoreId
+    epoch: Epoch
+    clock: int
+    conflicts: int
+    last_error: str
+    syncedKeys: tuple[str, ...]  # noqa: N815 - the original's name
+    collections: tuple[CollectionInfo, ...]
+    peers: tuple[PeerStatus, ...]
+    mailboxes: dict[str, MailboxStatistics]
+
+
+@final
+class StatusBoard:
+    """Remembers what the notices of a member said."""
+
+    def __init__(self, member: Member, *, durability: str, peers_max: int) -> None:
+        """Listen to a member from now on.
+
+        Args:
+            member: whose notices.
+            durability: of its engine.
+            peers_max: most peers that are remembered; the oldest is forgotten.
+        """
+        self._member = member
+        self._durability = durability
+        self._peers_max = peers_max
+        self._peers: dict[Address, PeerStatus] = {}
+        self._last_error = ""
+        member.on_notice(self._notice)
+
+    def _notice(self, notice: Notice) -> None:
+        match notice:
+            case PeerUp():
+                self._remember(notice.peer, notice.role, "")
+            case PeerDown():
+                self._remember(notice.peer, notice.role, notice.reason)
+            case PeerRefused():
+                known = self._peers.get(notice.peer)
+                self._remember(notice.peer, "" if known is None else known.role, notice.reason)
+                self._last_error = f"{notice.peer}: {notice.reason}"
+            case Rejected():
+                self._last_error = f"{notice.key}: {notice.reason}"
+            case StorageRefused():
+                self._last_error = notice.reason
+            case _:
+                pass
+
+    def _remember(self, peer: Address, role: str, reason: str) -> None:
+        self._peers.pop(peer, None)
+        self._peers[peer] = PeerStatus(peer, role, not reason, self._member.now().wall_ns, reason)
+        if len(self._peers) > self._peers_max:
+            del self._peers[next(iter(self._peers))]
+
+    async def status(self, *, deadline_s: float) -> Status:
+        """What the member is and holds now.
+
+        Raises:
+            ActorError: it does not answer.
+            DeadlineError: it does not answer in time.
+        """
+        info = await self._member.storage.ask(Describe(), deadline_s=deadline_s)
+        assert isinstance(info, StoreInfo), info
+        config = self._member.config
+        return Status(
+            role="node" if config.cluster_url else "pivot",
+            member=self._member.id,
+            pivotIP=config.cluster_url,
+            cluster_id=config.cluster_id,
+            durability=self._durability,
+            store=info.store,
+            epoch=info.epoch,
+            clock=info.clock,
+            conflicts=info.conflicts,
+            last_error=self._last_error,
+            syncedKeys=config.collections(),
+            collections=info.collections,
+            peers=tuple(self._peers.values()),
+            mailboxes=self._member.statistics(),
+        )

@@ -1,0 +1,141 @@
+"""Serving: `pivot serve`, from its settings to a running server; picks the real parts.
+
+Layer: edge (composition root). Settings come from flags, then `PIVOT_*` variables, then the TOML file, then defaults.
+"""
+
+import signal
+import sys
+from pathlib import Path
+from typing import Final, final
+
+import msgspec
+import structlog
+import trio
+
+from pivot.actors.entropy import SystemEntropy
+from pivot.actors.wallclock import system_clock
+from pivot.config import Config, Key, Knobs
+from pivot.engine.memory import MemoryEngine
+from pivot.errors import ConfigError, UnreachableError
+from pivot.logs import LogFormat, LogLevel, configure_logs, log_notice
+from pivot.server.server import Server, registration
+from pivot.transport.http_client import normalize_url
+from pivot.types import Epoch, StoreId
+
+FILE_BYTES_MAX: Final = 2**20
+_DEFAULT_LISTEN: Final = "127.0.0.1:8080"
+
+
+@final
+class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """What `pivot serve` can be told; also the shape of the TOML file. None = not said here.
+
+    Attributes:
+        listen: `host:port`; port 0 lets the system pick.
+        cluster_url: the leader's address; empty = this member leads.
+        cluster_id: which cluster this is; empty matches any.
+        keys: collections, `[[keys]]` with `path`.
+        nodes_key: glob under which nodes register.
+        advertise: `host:port` to register under the nodes key, or `auto`.
+        name: how peers call this member.
+        log: `text` or `json`.
+        log_level: `debug`, `info`, `warning` or `error`.
+        knobs: `[knobs]`, timings and limits.
+    """
+
+    listen: str | None = None
+    cluster_url: str | None = None
+    cluster_id: str | None = None
+    keys: tuple[Key, ...] | None = None
+    nodes_key: str | None = None
+    advertise: str | None = None
+    name: str | None = None
+    log: LogFormat | None = None
+    log_level: LogLevel | None = None
+    knobs: Knobs | None = None
+
+    def over(self, other: "Settings") -> "Settings":
+        """These settings, and `other`'s where these say nothing."""
+        ours = {name: getattr(self, name) for name in self.__struct_fields__ if getattr(self, name) is not None}
+        return msgspec.structs.replace(other, **ours)
+
+    def config(self) -> Config:
+        """What the member replicates and with whom.
+
+        Raises:
+            ConfigError: a setting contradicts another or cannot be; names it.
+        """
+        config = Config(
+            keys=self.keys or (),
+            nodes_key=self.nodes_key or "",
+            cluster_url=normalize_url(self.cluster_url) if self.cluster_url else "",
+            cluster_id=self.cluster_id or "",
+            name=self.name or "",
+            knobs=self.knobs or Knobs(),
+        )
+        if self.advertise:
+            registration(config.nodes_key, "localhost:1" if self.advertise == "auto" else self.advertise)
+        if config.cluster_url and not config.collections():
+            raise ConfigError("a node that follows no key does nothing: give --key or --nodes-key")
+        return config
+
+
+def read_settings(file: Path) -> Settings:
+    """The settings of a TOML file.
+
+    Raises:
+        ConfigError: it cannot be read, is not TOML, or has a field or value that is not known; names it.
+    """
+    try:
+        with file.open("rb") as stream:
+            text = stream.read(FILE_BYTES_MAX + 1)
+    except OSError as error:
+        raise ConfigError(f"config file {file}: {error.strerror}") from None
+    if len(text) > FILE_BYTES_MAX:
+        raise ConfigError(f"config file {file} has more than {FILE_BYTES_MAX} bytes")
+    try:
+        return msgspec.toml.decode(text, type=Settings)
+    except (msgspec.DecodeError, UnicodeDecodeError, ConfigError) as error:
+        raise ConfigError(f"config file {file}: {error}") from None
+
+
+def serve(settings: Settings) -> None:
+    """Run a member until SIGTERM or SIGINT; a second signal ends it at once.
+
+    Raises:
+        ConfigError: the settings cannot be.
+        UnreachableError: the address cannot be listened on.
+    """
+    config = settings.config()
+    configure_logs(settings.log or "text", settings.log_level or "info")
+    trio.run(_serve, config, settings.listen or _DEFAULT_LISTEN, settings.advertise or "")
+
+
+async def _serve(config: Config, listen: str, advertise: str) -> None:
+    entropy = SystemEntropy()
+    engine = MemoryEngine(store=StoreId(entropy.new_id()), epoch=Epoch(entropy.new_id()))
+    server = Server(config, engine=engine, wall=system_clock, entropy=entropy)
+    server.member.on_notice(log_notice)
+    stop = trio.Event()
+    async with trio.open_nursery() as nursery:
+        await nursery.start(_stop_on_signals, stop)
+
+        async def run(*, task_status: trio.TaskStatus[str]) -> None:
+            try:
+                await server.run(listen, shutdown=stop.wait, advertise=advertise, task_status=task_status)
+            except OSError as error:
+                raise UnreachableError(f"cannot listen on {listen}: {error.strerror or error}") from error
+            nursery.cancel_scope.cancel()
+
+        url = await nursery.start(run)
+        print(f"listening on {url}", flush=True)  # noqa: T201 - what scripts wait for
+        structlog.get_logger("pivot").info("serving", url=url, member=server.member.id, leader=config.cluster_url)
+
+
+async def _stop_on_signals(stop: trio.Event, *, task_status: trio.TaskStatus[None]) -> None:
+    with trio.open_signal_receiver(signal.SIGTERM, signal.SIGINT) as signals:
+        task_status.started()
+        async for number in signals:
+            if stop.is_set():
+                sys.exit(128 + number)
+            stop.set()

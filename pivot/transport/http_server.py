@@ -1,0 +1,58 @@
+"""The leader's side of `HttpTransport`: two routes of a Quart application.
+
+Layer: transport. Everything a peer sends is judged by the codec before it changes anything; what is refused gets a 4xx
+with the reason in one line.
+"""
+
+from http import HTTPStatus
+from typing import Final
+
+import msgspec
+from quart import Response, request
+from quart_trio import QuartTrio
+
+from pivot.core.messages import Hello
+from pivot.errors import BadEnvelopeError, PeerError
+from pivot.transport.codec import decode
+from pivot.transport.http import ENVELOPES_PATH, POST_BYTES_MAX, STREAM_PATH, HttpTransport
+
+JSON: Final = "application/json"
+
+
+def error_response(status: HTTPStatus, reason: str) -> Response:
+    """An answer that says no, and why: `{"error": reason}`."""
+    body = msgspec.json.encode({"error": reason}) + b"\n"
+    return Response(body, status=status, content_type=JSON)
+
+
+def add_transport_routes(app: QuartTrio, transport: HttpTransport) -> None:
+    """Let nodes reach the member that `transport` serves."""
+
+    @app.post(STREAM_PATH)
+    async def stream() -> Response:
+        line = await request.get_data(as_text=False)
+        try:
+            hello = decode(line.strip())
+            if not isinstance(hello.body, Hello):
+                raise BadEnvelopeError("a stream begins with a hello")
+        except PeerError as error:
+            return error_response(HTTPStatus.BAD_REQUEST, str(error))
+
+        response = Response(transport.stream(hello), content_type="application/x-ndjson")
+        response.timeout = None
+        return response
+
+    @app.post(ENVELOPES_PATH)
+    async def envelopes() -> Response:
+        body = await request.get_data(as_text=False)
+        if len(body) > POST_BYTES_MAX:
+            reason = f"body has {len(body)} bytes, at most {POST_BYTES_MAX} are allowed"
+            return error_response(HTTPStatus.REQUEST_ENTITY_TOO_LARGE, reason)
+        try:
+            # All are judged before the first is taken: a refused post changes nothing.
+            judged = [decode(line) for line in body.split(b"\n") if line]
+        except PeerError as error:
+            return error_response(HTTPStatus.BAD_REQUEST, str(error))
+        for envelope in judged:
+            transport.deliver(envelope)
+        return Response(b"", status=HTTPStatus.NO_CONTENT)

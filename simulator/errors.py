@@ -1,0 +1,121 @@
+"""Errors of the simulator: what can go wrong with an experiment, as opposed to inside one.
+
+Layer: simulator (bottom); imports nothing of ours.
+
+    SimulationError
+    |-- SimulationDeadlockError      every task waits and nothing will ever happen
+    |-- TooManyEventsError           a run does more than its limit: events, or turns at one instant
+    |-- OutOfTimeError               virtual time passed its limit before the run was finished
+    |-- NestedRunError               a run was started inside a Trio run
+    |-- TrioMovedError               Trio no longer has a seam that virtual time needs
+    |-- UnknownMemberError           a verb named a member that the topology does not have
+    |-- BadTopologyError             a topology or a partition contradicts itself
+    |-- BadConditionsError           a latency or probability that cannot be
+    `-- BadPlanError                 a plan that cannot be played
+
+Messages name the thing, the value and the limit.
+"""
+
+from collections.abc import Iterable
+
+
+class SimulationError(Exception):
+    """Everything the simulator raises on purpose."""
+
+
+class SimulationDeadlockError(SimulationError):
+    """Every task waits, and no event and no deadline will ever wake one.
+
+    Attributes:
+        time_ns: virtual time at which it was noticed.
+        waiting: the waiting tasks, each with the place where it waits; sorted.
+    """
+
+    def __init__(self, *, time_ns: int, waiting: tuple[str, ...]) -> None:
+        super().__init__(
+            f"deadlock at {time_ns / 1e9:.9f} s of virtual time: {len(waiting)} tasks wait and nothing is scheduled "
+            f"(threads and real I/O do not count): {_some(waiting)}"
+        )
+        self.time_ns = time_ns
+        self.waiting = waiting
+
+
+class TooManyEventsError(SimulationError):
+    """A run did as much as its limit allows and wants more: probably something starts itself again without end.
+
+    Attributes:
+        number: how many there were.
+        limit: how many were allowed.
+        time_ns: virtual time by then.
+    """
+
+    def __init__(self, what: str, *, limit: int, time_ns: int) -> None:
+        number = limit + 1
+        super().__init__(f"{what} number {number} at {time_ns / 1e9:.9f} s of virtual time, the limit is {limit}")
+        self.number = number
+        self.limit = limit
+        self.time_ns = time_ns
+
+
+class OutOfTimeError(SimulationError):
+    """Virtual time passed its limit before the run was finished."""
+
+    def __init__(self, *, next_ns: int, until_ns: int) -> None:
+        super().__init__(
+            f"not finished at {until_ns / 1e9:.9f} s of virtual time, the limit; "
+            f"the next thing would happen at {next_ns / 1e9:.9f} s"
+        )
+
+
+class NestedRunError(SimulationError):
+    """A run was started inside a Trio run."""
+
+    def __init__(self) -> None:
+        super().__init__("a simulated run cannot start inside a Trio run: call it from plain code or a notebook cell")
+
+
+class TrioMovedError(SimulationError):
+    """This version of Trio lacks a seam that virtual time needs."""
+
+    def __init__(self, seam: str, version: str) -> None:
+        super().__init__(f"Trio {version} has no {seam}, which virtual time needs")
+
+
+class UnknownMemberError(SimulationError):
+    """Somebody named a member that the topology does not have."""
+
+    def __init__(self, member: str, known: tuple[str, ...]) -> None:
+        super().__init__(f"no member {member!r} in this topology; {len(known)} are known: {_some(known)}")
+
+
+class BadTopologyError(SimulationError):
+    """A topology or a partition contradicts itself."""
+
+
+class BadConditionsError(SimulationError, ValueError):
+    """A latency or a probability cannot be what it was set to.
+
+    A `ValueError`, too, so that msgspec reports it with its place in a plan when it decodes one.
+    """
+
+    def __init__(self, name: str, value: float, allowed: str) -> None:
+        super().__init__(f"{name} is {value!r}, allowed: {allowed}")
+
+
+def _some(names: Iterable[str]) -> str:
+    """Name at most ten, and say how many more there are."""
+    listed = list(names)
+    more = f" and {len(listed) - 10} more" if len(listed) > 10 else ""
+    return ", ".join(listed[:10]) + more
+
+
+class BadPlanError(SimulationError):
+    """A plan cannot be played.
+
+    Attributes:
+        path: the wrong field.
+    """
+
+    def __init__(self, path: str, reason: str) -> None:
+        super().__init__(f"plan: {path} {reason}")
+        self.path = path

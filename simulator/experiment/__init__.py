@@ -1,0 +1,1 @@
+"""Experiment: what is played, what was seen, and what it means."""

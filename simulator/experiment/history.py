@@ -1,0 +1,104 @@
+"""History: what clients saw, and what became of every acknowledged write.
+
+Layer: simulator/experiment. The history is what a client outside can know: it invoked an operation, and it was answered
+ok, refused (certainly not done) or not at all (unknown). The ledger says of each acknowledged write whether it won, was
+superseded by rule (last write wins), ended with the only stores that held it, or was lost, which is a bug.
+Start at `ledger`.
+"""
+
+from collections.abc import Iterable, Mapping
+from typing import Literal, TypeAlias, final
+
+import msgspec
+
+from pivot.core.entry import Entry
+from pivot.types import JsonValue
+
+Outcome: TypeAlias = Literal["ok", "fail", "info"]
+"""ok = acknowledged; fail = certainly not done; info = unknown."""
+Fate: TypeAlias = Literal["won", "superseded", "gone", "lost"]
+
+
+@final
+class Record(msgspec.Struct, kw_only=True):
+    """One operation of a client.
+
+    Attributes:
+        id: number of the operation, in order of invocation.
+        member: whom the client asked.
+        kind: `write`, `push` or `delete`.
+        target: the key or pattern it named.
+        value: what was written; None for a delete.
+        invoked_s: when, s.
+        outcome: what the client knows.
+        changes: what was changed, when acknowledged: key -> stamp it was given, ns.
+        reason: why it was not acknowledged.
+    """
+
+    id: int
+    member: str
+    kind: Literal["write", "push", "delete"]
+    target: str
+    value: JsonValue
+    invoked_s: float
+    outcome: Outcome = "info"
+    changes: dict[str, int] = msgspec.field(default_factory=dict[str, int])
+    reason: str = ""
+
+
+class LedgerLine(msgspec.Struct, frozen=True):
+    """What became of one acknowledged change of one key.
+
+    Attributes:
+        id: number of the operation.
+        member: where it was acknowledged.
+        kind: `write`, `push` or `delete`.
+        key: which key.
+        stamp: of the operation, ns.
+        fate: see the module.
+        by: number of the acknowledged operation that is there instead; 0 = none is known.
+    """
+
+    id: int
+    member: str
+    kind: str
+    key: str
+    stamp: int
+    fate: Fate
+    by: int
+
+
+def ledger(
+    records: Iterable[Record], final_stamps: Mapping[str, tuple[int, bool]], gone: Mapping[str, int]
+) -> list[LedgerLine]:
+    """Account for every acknowledged write.
+
+    Args:
+        records: the history.
+        final_stamps: key -> (stamp, deleted) of what is there at the end, tombstones included.
+        gone: key -> greatest stamp that ended with the only stores that held it.
+
+    Returns:
+        One line per acknowledged operation and key, in order of operations.
+    """
+    acknowledged = [record for record in records if record.outcome == "ok"]
+    owners = {change: record.id for record in acknowledged for change in record.changes.items()}
+    lines: list[LedgerLine] = []
+    for record in acknowledged:
+        for key, written in record.changes.items():
+            stamp, deleted = final_stamps.get(key, (0, False))
+            fate: Fate
+            if stamp == written and deleted == (record.kind == "delete"):
+                fate = "won"
+            elif stamp >= written:  # of equal stamps the greater version won: a tombstone, or the greater value
+                fate = "superseded"
+            else:
+                fate = "gone" if written <= gone.get(key, 0) else "lost"
+            by = owners.get((key, stamp), 0) if fate == "superseded" else 0
+            lines.append(LedgerLine(record.id, record.member, record.kind, key, written, fate, by))
+    return lines
+
+
+def final_stamps(table: Mapping[str, Entry]) -> dict[str, tuple[int, bool]]:
+    """Key -> (stamp, deleted) of a table."""
+    return {key: (entry.stamp, entry.deleted) for key, entry in table.items()}

@@ -1,0 +1,174 @@
+"""Simulation: the notebook's handle: say what happens when, run it, look at what came out.
+
+Layer: simulator/experiment. Start at `Simulation`; `Run` is what it returns.
+"""
+
+import json
+from collections import Counter
+from html import escape
+from pathlib import Path
+from typing import Self, final
+
+from pivot.config import Knobs
+from pivot.types import JsonValue
+from simulator.experiment.checkers import Verdict, Violation, check, verdict
+from simulator.experiment.history import LedgerLine
+from simulator.experiment.plan import Durability, Operation, Plan, Step
+from simulator.experiment.world import Outcome, play
+from simulator.world.link import Conditions
+from simulator.world.trace import TraceEvent
+
+
+@final
+class Simulation:
+    """An experiment in the making: `Simulation(nodes=3, seed=7).at(1, isolate("n1")).run(until=60)`."""
+
+    def __init__(
+        self,
+        *,
+        nodes: int = 3,
+        seed: int = 0,
+        keys: tuple[str, ...] = ("settings", "users/*"),
+        durability: Durability = "memory",
+        weather: Conditions | None = None,
+        knobs: Knobs | None = None,
+    ) -> None:
+        """Begin with a healthy cluster: `leader`, `n1`, `n2`, ...
+
+        Args:
+            nodes: how many nodes follow the leader.
+            seed: of all chance; the same seed gives the same run.
+            keys: collections.
+            durability: what members keep when they crash: `memory` nothing, `full` what they committed.
+            weather: of every link; None = 1 to 5 ms, nothing lost.
+            knobs: timings and limits of the members.
+        """
+        base = Plan(seed=seed, nodes=nodes, keys=keys, durability=durability, safety_s=0.0)
+        self._plan = Plan(
+            seed=seed,
+            nodes=nodes,
+            keys=keys,
+            durability=durability,
+            weather=weather or base.weather,
+            knobs=knobs or base.knobs,
+            safety_s=0.0,
+        )
+        self._steps: list[Step] = []
+
+    def at(self, time_s: float, *operations: Operation) -> Self:
+        """Let something happen at a time, s from the start; verbs are in `simulator`."""
+        self._steps += [Step(float(time_s), operation) for operation in operations]
+        return self
+
+    def plan(self, until: float) -> Plan:
+        """The experiment as data; faults end at `until`.
+
+        Raises:
+            BadPlanError: a step cannot be played; names it.
+        """
+        fields = {name: getattr(self._plan, name) for name in self._plan.__struct_fields__}
+        return Plan(**{**fields, "steps": tuple(self._steps), "safety_s": float(until)})
+
+    def run(self, until: float = 60.0) -> "Run":
+        """Play it: faults end at `until` (s), then it goes on until everything is equal, at most `liveness_s` more.
+
+        Synchronous, also in a notebook cell.
+
+        Raises:
+            BadPlanError: a step cannot be played; names it.
+        """
+        return Run.of(self.plan(until), keep_trace=True)
+
+
+@final
+class Run:
+    """A played plan.
+
+    Attributes:
+        plan: what was played.
+        outcome: everything it left behind.
+        violations: what must not be and is; empty = all is well.
+    """
+
+    def __init__(self, plan: Plan, outcome: Outcome) -> None:
+        self.plan = plan
+        self.outcome = outcome
+        self.violations: tuple[Violation, ...] = check(plan, outcome)
+
+    @classmethod
+    def of(cls, plan: Plan, *, keep_trace: bool = False) -> "Run":
+        """Play a plan."""
+        return cls(plan, play(plan, keep_trace=keep_trace))
+
+    @property
+    def verdict(self) -> Verdict:
+        """`ok`, `liveness` (did not converge in time) or `correctness`."""
+        return verdict(self.violations)
+
+    @property
+    def seed(self) -> int:
+        """Seed of the run."""
+        return self.plan.seed
+
+    @property
+    def hash(self) -> str:
+        """Hash over everything that happened: equal for equal runs."""
+        return self.outcome.hash
+
+    @property
+    def converged(self) -> bool:
+        """Whether all members became equal."""
+        return self.outcome.converged_s is not None
+
+    @property
+    def ledger(self) -> tuple[LedgerLine, ...]:
+        """What became of every acknowledged write."""
+        return self.outcome.ledger
+
+    @property
+    def trace(self) -> tuple[TraceEvent, ...]:
+        """Everything that happened, when it was kept."""
+        return self.outcome.trace
+
+    @property
+    def state(self) -> dict[str, dict[str, JsonValue]]:
+        """Member -> key -> value at the end; deleted keys are absent."""
+        return {
+            member: {key: json.loads(entry.data) for key, entry in sorted(table.items()) if not entry.deleted}
+            for member, table in self.outcome.tables.items()
+        }
+
+    def save(self, file: Path | str) -> None:
+        """Write the plan as JSON; `Plan.load` and `pivot sim replay` read it."""
+        Path(file).write_bytes(self.plan.to_json())
+
+    def summary(self) -> list[str]:
+        """What there is to say, one line each."""
+        outcome = self.outcome
+        fates = Counter(line.fate for line in outcome.ledger)
+        when = "never" if outcome.converged_s is None else f"at {outcome.converged_s:.1f} s"
+        written = ", ".join(f"{fates[fate]} {fate}" for fate in ("won", "superseded", "gone", "lost"))
+        return [
+            f"verdict {self.verdict}, converged {when}",
+            f"acknowledged changes: {len(outcome.ledger)} ({written}), conflicts reported {outcome.conflicts}",
+            f"seed {self.seed}, hash {self.hash}, {outcome.events} events, {outcome.network.sent} messages",
+            *(f"{violation.checker}: {violation.sentence}" for violation in self.violations),
+        ]
+
+    def __repr__(self) -> str:
+        """The summary."""
+        return "\n".join(self.summary())
+
+    def _repr_html_(self) -> str:
+        """The summary and a table of members and keys, for notebooks."""
+        state = self.state
+        keys = sorted(dict.fromkeys(key for table in state.values() for key in table))
+        head = "".join(f"<th>{escape(member)}</th>" for member in state)
+        rows = "".join(
+            f"<tr><th>{escape(key)}</th>"
+            + "".join(f"<td>{escape(repr(table[key])) if key in table else '-'}</td>" for table in state.values())
+            + "</tr>"
+            for key in keys
+        )
+        lines = "<br>".join(escape(line) for line in self.summary())
+        return f"<p>{lines}</p><table><tr><th></th>{head}</tr>{rows}</table>"

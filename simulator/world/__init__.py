@@ -1,0 +1,1 @@
+"""World: what can go wrong, and the one heap on which everything happens."""
