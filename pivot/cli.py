@@ -100,6 +100,42 @@ def serve(
     serve(flags.over(read_settings(config)) if config is not None else flags)
 
 
+sim = App(name="sim", help="Experiments in the simulator: fuzz plans, replay one.", group=_RUN)
+app.command(sim)
+
+
+@sim.command
+def fuzz(
+    *,
+    trials: Annotated[int, Parameter(help="How many plans.")] = 100,
+    seed: Annotated[int, Parameter(help="Seed of the first plan; the others follow it.")] = 0,
+    nodes: Annotated[int | None, Parameter(help="Nodes in each plan; none: 1 to 4.")] = None,
+    nemesis: Annotated[str | None, Parameter(help="Kinds of faults, comma separated; none: all.")] = None,
+    runs: Annotated[Path, Parameter(help="Folder for plans that fail.")] = Path("runs"),
+    as_json: Json = False,
+) -> int:
+    """Play drawn plans and check each; a plan that fails is saved."""
+    from simulator.commands import fuzz
+
+    return fuzz(trials=trials, seed=seed, nodes=nodes, nemesis=nemesis, runs=runs, as_json=as_json)
+
+
+@sim.command
+def replay(file: Path, /, *, as_json: Json = False) -> int:
+    """Play the plan in a file."""
+    from simulator.commands import replay
+
+    return replay(file, as_json=as_json)
+
+
+@sim.command
+def draw(seed: int, /, *, nodes: int | None = None) -> None:
+    """Print the plan that a seed draws."""
+    from simulator.experiment.draw import draw
+
+    sys.stdout.write(draw(seed, nodes=nodes).to_json().decode() + "\n")
+
+
 @app.command(group=_DATA)
 def get(pattern: str, /, *, url: Url = _LOCAL, as_json: Json = False) -> None:
     """Print the value of a key, or one line per entry of a glob."""
@@ -224,7 +260,8 @@ def _with_client(url: str, run: "Callable[[Client], Awaitable[None]]") -> None:
 def _decode(text: str) -> "JsonValue":
     from pivot.core.entry import canonical
 
-    return json.loads(canonical(sys.stdin.buffer.read() if text == "-" else os.fsencode(text)))
+    value: JsonValue = json.loads(canonical(sys.stdin.buffer.read() if text == "-" else os.fsencode(text)))
+    return value
 
 
 def _json(value: object) -> str:
@@ -242,5 +279,5 @@ def _object(item: "Item") -> dict[str, object]:
 def _values(state: "JsonValue") -> "JsonValue":
     """Of a state as the server sends it, what a person wants: key -> value, or the value."""
     if isinstance(state, list):
-        return {entry["path"]: entry["data"] for entry in state if isinstance(entry, dict)}
+        return {str(entry["path"]): entry["data"] for entry in state if isinstance(entry, dict)}
     return state["data"] if isinstance(state, dict) else state

@@ -14,6 +14,7 @@ from simulator.experiment.plan import (
     partition,
     push,
     restart,
+    settle,
     skew,
     write,
 )
@@ -32,6 +33,7 @@ __all__ = [
     "partition",
     "push",
     "restart",
+    "settle",
     "skew",
     "write",
 ]

@@ -1,6 +1,6 @@
 """Errors of the simulator: what can go wrong with an experiment, as opposed to inside one.
 
-Layer: simulator (bottom); imports nothing of ours.
+Layer: simulator (bottom). A branch of the tree in `pivot.errors`.
 
     SimulationError
     |-- SimulationDeadlockError      every task waits and nothing will ever happen
@@ -11,15 +11,18 @@ Layer: simulator (bottom); imports nothing of ours.
     |-- UnknownMemberError           a verb named a member that the topology does not have
     |-- BadTopologyError             a topology or a partition contradicts itself
     |-- BadConditionsError           a latency or probability that cannot be
-    `-- BadPlanError                 a plan that cannot be played
+    |-- BadPlanError                 a plan that cannot be played
+    `-- LiveClusterError             real processes did not do what a plan needs
 
 Messages name the thing, the value and the limit.
 """
 
 from collections.abc import Iterable
 
+from pivot.errors import MisuseError, PivotError
 
-class SimulationError(Exception):
+
+class SimulationError(PivotError):
     """Everything the simulator raises on purpose."""
 
 
@@ -109,7 +112,7 @@ def _some(names: Iterable[str]) -> str:
     return ", ".join(listed[:10]) + more
 
 
-class BadPlanError(SimulationError):
+class BadPlanError(SimulationError, MisuseError):
     """A plan cannot be played.
 
     Attributes:
@@ -119,3 +122,7 @@ class BadPlanError(SimulationError):
     def __init__(self, path: str, reason: str) -> None:
         super().__init__(f"plan: {path} {reason}")
         self.path = path
+
+
+class LiveClusterError(SimulationError):
+    """Real processes did not do what a plan needs."""

@@ -10,12 +10,9 @@ merged in by time, rounded to ns; at equal times the heap goes first.
 What Trio does not promise, and we use, is named in `simulator.seams`.
 """
 
-import gc
-from collections.abc import Awaitable, Callable, Generator
-from contextlib import contextmanager
+from collections.abc import Awaitable, Callable
 from functools import partial
 from math import inf
-from threading import Lock
 from typing import Final, TypeVar, final
 
 import trio
@@ -42,8 +39,6 @@ _STEPS_WHILE_STOPPING_MAX: Final = 100_000
 """How much may still happen while tasks clean up after the run was stopped."""
 _SHIELDS_LIFTED_MAX: Final = 3
 
-_one_at_a_time = Lock()
-
 
 @final
 class VirtualClock(trio.abc.Clock):
@@ -53,27 +48,25 @@ class VirtualClock(trio.abc.Clock):
         heap: all that is scheduled.
         scope: what is cancelled when the run must end.
         main_task: the task inside it.
-        ended: whether it has.
         failure: why the run was stopped, if it was.
         finished: whether `main` has returned or raised.
     """
 
     def __init__(self, heap: EventHeap, *, until_ns: int | None, max_events: int) -> None:
         self.heap = heap
-        self.failure: Exception | None = None
-        self._runner: seams.Runner
-        self._until_ns = until_ns
-        self._max_events = max_events
-        self.finished = False
         self.scope = trio.CancelScope()
         self.main_task: trio.lowlevel.Task | None = None
-        self.ended = False
+        self.finished = False
+        self.failure: Exception | None = None
+        self._runner: seams.Runner
         self._asked = False  # Trio's loop is inside `deadline_to_sleep_time`
-        self._reached_s = 0.0  # the last deadline that was let pass: up to half a ns after `heap.now_ns`
         self._due_s = -inf  # the deadline that the loop may fire on its next turn
+        self._reached_s = 0.0  # the last deadline that was let pass: up to half a ns after `heap.now_ns`
+        self._until_ns = inf if until_ns is None else until_ns
         self._deadlines = 0
+        self._steps_max = max_events
         self._turns = 0
-        self._steps_left = _STEPS_WHILE_STOPPING_MAX
+        self._turns_max = TURNS_AT_ONE_INSTANT_MAX
         self._shields_lifted = 0
 
     def start_clock(self) -> None:
@@ -86,41 +79,46 @@ class VirtualClock(trio.abc.Clock):
             return max(self.heap.now_ns / 1e9, self._reached_s)
         # Trio's loop asks, once a turn, to fire what is due. Deadlines of this very instant must wait for the events of
         # this instant, so it hears of the one that was chosen, or else a time just before now.
-        self._count_turn()
-        due_s, self._due_s = self._due_s, -inf
-        return max(due_s, (self.heap.now_ns - 0.5) / 1e9)
+        self._turns += 1
+        if self._turns > self._turns_max:
+            self._stop_turning()
+        due_s = self._due_s
+        if due_s == -inf:
+            return (self.heap.now_ns - 0.5) / 1e9
+        self._due_s = -inf
+        return due_s
 
     def deadline_to_sleep_time(self, deadline: float) -> float:
         """No task can run: make the next thing happen."""
-        if self.ended and deadline == inf:
+        if self.finished and deadline == inf:
             return 0.0  # what is left is Trio's own end, which waits for a socket of its own
-        self._turns = 0
-        if self.finished:
-            return inf  # Trio ends its run, and wakes itself through a real socket for that
-        if self._runner.waiting_for_idle:
+        runner = self._runner
+        if runner.waiting_for_idle:
             return inf  # somebody waits for exactly this moment (`wait_all_tasks_blocked`); Trio wakes it
+        runq = runner.runq
+        self._turns = 0
         self._asked = True
-        try:
-            for _ in range(_EVENTS_PER_QUESTION):
-                if self._step(deadline) or self._runner.runq:
-                    break
-                deadline = self._runner.deadlines.next_deadline()  # an event may have moved it
-        finally:
-            self._asked = False
+        for _ in range(_EVENTS_PER_QUESTION):
+            if self._step(deadline) or runq:
+                break
+            deadline = runner.deadlines.next_deadline()  # an event may have moved it
+        self._asked = False
         return 0.0
 
     def _step(self, deadline: float) -> bool:
         """Run one event, or let one deadline pass; True when Trio has to look before the next."""
         heap = self.heap
-        next_ns = event_ns = heap.next_time_ns()
+        next_ns = heap.next_time_ns()
         is_deadline = False
         if deadline != inf:
             deadline_ns = max(round(max(deadline, 0.0) * 1e9), heap.now_ns)
-            if event_ns is None or deadline_ns < event_ns:
+            if next_ns is None or deadline_ns < next_ns:
                 next_ns, is_deadline = deadline_ns, True
-        if not self._may_go_on(next_ns):
+        steps = heap.executed + self._deadlines
+        if next_ns is None or next_ns > self._until_ns or steps >= self._steps_max:
+            self._stop_stepping(next_ns)
             return True
-        if is_deadline and next_ns is not None:
+        if is_deadline:
             heap.advance_to(next_ns)
             self._deadlines += 1
             self._due_s = deadline
@@ -132,54 +130,45 @@ class VirtualClock(trio.abc.Clock):
             self._stop(error)
         return False
 
-    def _may_go_on(self, next_ns: int | None) -> bool:
-        """Check all limits before the next step; past one, the run is stopped."""
-        heap = self.heap
+    def _stop_stepping(self, next_ns: int | None) -> None:
+        time_ns = self.heap.now_ns
         if self.failure is not None:
-            self._steps_left -= 1
-            if next_ns is None or self._steps_left <= 0:
-                self._stop_harder()
-                return False
-        elif next_ns is None:
-            self._stop(SimulationDeadlockError(time_ns=heap.now_ns, waiting=seams.waiting_tasks(self.main_task)))
-            return False
-        elif self._until_ns is not None and next_ns > self._until_ns:
-            self._stop(OutOfTimeError(next_ns=next_ns, until_ns=self._until_ns))
-            return False
-        elif heap.executed + self._deadlines >= self._max_events:
-            self._stop_at("events and deadlines", self._max_events)
-            return False
-        return True
-
-    def _count_turn(self) -> None:
-        self._turns += 1
-        if self.failure is None and self._turns > TURNS_AT_ONE_INSTANT_MAX:
-            self._turns = 0
-            self._stop_at("turns at one instant", TURNS_AT_ONE_INSTANT_MAX)
-        elif self.failure is not None and self._turns > _STEPS_WHILE_STOPPING_MAX:
-            self._turns = 0
             self._stop_harder()
+        elif next_ns is None:
+            self._stop(SimulationDeadlockError(time_ns=time_ns, waiting=seams.waiting_tasks(self.main_task)))
+        elif next_ns > self._until_ns:
+            self._stop(OutOfTimeError(next_ns=next_ns, until_ns=round(self._until_ns)))
+        else:
+            self._stop(TooManyEventsError("events and deadlines", limit=round(self._steps_max), time_ns=time_ns))
 
-    def _stop_at(self, what: str, limit: int) -> None:
-        self._stop(TooManyEventsError(what, limit=limit, time_ns=self.heap.now_ns))
+    def _stop_turning(self) -> None:
+        if self.failure is not None:
+            self._stop_harder()
+        else:
+            self._stop(TooManyEventsError("turns at one instant", limit=self._turns_max, time_ns=self.heap.now_ns))
 
     def _stop(self, failure: Exception) -> None:
-        """End the run: its scope is cancelled, and `run` raises the first failure."""
-        if self.failure is None:
-            self.failure = failure
-            self.scope.cancel("the simulated run was stopped")
-        else:
+        """End the run: its scope is cancelled, and `run` raises the first failure. Tasks get some time to clean up."""
+        if self.failure is not None:
             self.failure.add_note(f"while tasks cleaned up: {failure!r}")
+            return
+        self.failure = failure
+        self._grant_cleanup()
+        self.scope.cancel("the simulated run was stopped")
 
     def _stop_harder(self) -> None:
         """Lift all shields of tasks that were cancelled and do not end; when that was in vain, leave Trio by force."""
         self._shields_lifted += 1
-        self._steps_left = _STEPS_WHILE_STOPPING_MAX
         if self._shields_lifted > _SHIELDS_LIFTED_MAX:
-            raise SimulationError(
-                f"tasks do not end: cancelled, and shields lifted {_SHIELDS_LIFTED_MAX} times, in vain"
-            )
+            in_vain = f"cancelled, and shields lifted {_SHIELDS_LIFTED_MAX} times, in vain"
+            raise SimulationError(f"tasks do not end: {in_vain}")
+        self._grant_cleanup()
         seams.lift_shields(self.main_task)
+
+    def _grant_cleanup(self) -> None:
+        self._until_ns = inf
+        self._steps_max = self.heap.executed + self._deadlines + _STEPS_WHILE_STOPPING_MAX
+        self._turns, self._turns_max = 0, _STEPS_WHILE_STOPPING_MAX
 
 
 def run(
@@ -192,7 +181,7 @@ def run(
     """Run `main(heap)` on Trio in virtual time, starting at 0, and return what it returns.
 
     Works wherever no Trio runs, also in a notebook cell. Runs in several threads wait for each other, for they share
-    Trio's random generator and the garbage collector's switch; both, and Trio's scheduling mode, are restored.
+    what `seams.deterministic` sets.
 
     Args:
         main: what to simulate. It must not use threads, real I/O or another clock.
@@ -222,7 +211,7 @@ def run(
         finally:
             clock.finished = True
 
-    with _one_at_a_time, seams.deterministic(seed), _no_garbage_collection():
+    with seams.deterministic(seed):
         try:
             trio.run(stoppable, clock=clock)
         except Exception as error:
@@ -249,15 +238,3 @@ async def sleep_until(time_ns: int) -> None:
         return trio.lowlevel.Abort.SUCCEEDED
 
     await trio.lowlevel.wait_task_rescheduled(abort)
-
-
-@contextmanager
-def _no_garbage_collection() -> Generator[None, None, None]:
-    """Finalizers run when reference counts say so, not whenever a collection happens to start."""
-    enabled = gc.isenabled()
-    gc.disable()
-    try:
-        yield
-    finally:
-        if enabled:
-            gc.enable()

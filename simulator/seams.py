@@ -1,4 +1,4 @@
-"""Seams: what virtual time uses of Trio beyond its public face. The one file that touches Trio's inside.
+"""Seams: the switches of the process, and what virtual time uses of Trio beyond its public face; nobody else may.
 
 Layer: simulator (runtimes); serves `simulator.loop`. Start at `deterministic`.
 
@@ -10,6 +10,7 @@ Layer: simulator (runtimes); serves `simulator.loop`. Start at `deterministic`.
 - `Task._cancel_status` and `CancelStatus._scope`, `_parent`: the shields of a task that was cancelled and does not end.
 """
 
+import gc
 import signal
 import threading
 from collections.abc import Generator, Sized
@@ -41,6 +42,8 @@ SEAMS: Final = (
     "CancelStatus._parent",
 )
 """What must exist in `trio._core._run`."""
+
+_one_at_a_time = threading.Lock()
 
 
 class Deadlines(Protocol):
@@ -77,7 +80,10 @@ def runner() -> Runner:
 
 @contextmanager
 def deterministic(seed: int) -> Generator[None, None, None]:
-    """Make the Trio run inside schedule by `seed` alone; afterwards everything is as it was.
+    """Make the Trio run inside depend on `seed` alone; afterwards everything is as it was.
+
+    Sets Trio's scheduling mode and random generator and stops the garbage collector, whose finalizers would run at any
+    moment. These belong to the process, so threads wait here for each other.
 
     Raises:
         TrioMovedError: this version of Trio lacks a seam; nothing was changed.
@@ -89,19 +95,23 @@ def deterministic(seed: int) -> Generator[None, None, None]:
             raise TrioMovedError(f"trio._core._run.{seam}", trio.__version__) from None
     settings = vars(_TRIO_RUN)
     random = _TRIO_RUN._r
-    flag, state = settings[_FLAG], random.getstate()
     is_main_thread = threading.current_thread() is threading.main_thread()
-    # An asyncio loop below us (Jupyter) may hold the wake-up descriptor, and Trio warns when it finds one.
-    wakeup_fd = signal.set_wakeup_fd(-1) if is_main_thread else -1
-    try:
-        settings[_FLAG] = True
-        random.seed(seed)
-        yield
-    finally:
-        settings[_FLAG] = flag
-        random.setstate(state)
-        if is_main_thread:
-            signal.set_wakeup_fd(wakeup_fd, warn_on_full_buffer=False)
+    with _one_at_a_time:
+        flag, state, collecting = settings[_FLAG], random.getstate(), gc.isenabled()
+        # An asyncio loop below us (Jupyter) may hold the wake-up descriptor, and Trio warns when it finds one.
+        wakeup_fd = signal.set_wakeup_fd(-1) if is_main_thread else -1
+        try:
+            gc.disable()
+            settings[_FLAG] = True
+            random.seed(seed)
+            yield
+        finally:
+            settings[_FLAG] = flag
+            random.setstate(state)
+            if collecting:
+                gc.enable()
+            if is_main_thread:
+                signal.set_wakeup_fd(wakeup_fd, warn_on_full_buffer=False)
 
 
 def waiting_tasks(root: trio.lowlevel.Task | None) -> tuple[str, ...]:

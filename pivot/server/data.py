@@ -29,7 +29,7 @@ from pivot.errors import (
 )
 from pivot.paths import check_key, check_list, check_pattern, is_glob, last_segment
 from pivot.server.hub import Hub
-from pivot.transport.http_server import JSON, error_response
+from pivot.transport.http_server import JSON, error_response, read_body
 
 BODY_BYTES_MAX: Final = 2**20
 """Longest value in a request."""
@@ -110,7 +110,7 @@ def add_data_routes(app: QuartTrio, storage: Ref, hub: Hub) -> None:
     async def post(key: str) -> Response:
         question_of = PushItem if is_glob(key) else Put
         check_list(key) if is_glob(key) else check_key(key)
-        body = await request.get_data(as_text=False)
+        body = await read_body()
         if len(body) > BODY_BYTES_MAX:
             reason = f"body has {len(body)} bytes, at most {BODY_BYTES_MAX} are allowed"
             return error_response(HTTPStatus.REQUEST_ENTITY_TOO_LARGE, reason)

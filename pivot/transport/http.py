@@ -2,9 +2,10 @@
 
 Layer: transport. Theory of operation:
 
-A node comes to its leader, so nodes behind NAT work. Its Hello opens one long-lived request, `POST /_pivot/stream`, whose
-response is NDJSON, one envelope a line, everything that is queued in one chunk. What the node has to say otherwise is
-posted, again all that is queued at once, to `/_pivot/envelopes`. A later Hello opens a new stream instead of the old one.
+A node comes to its leader, so nodes behind NAT work. Its Hello opens one long-lived request, `POST /_pivot/stream`,
+whose response is NDJSON, one envelope a line, everything that is queued in one chunk. What the node has to say
+otherwise is posted, again all that is queued at once, to `/_pivot/envelopes`. A later Hello opens a new stream instead
+of the old one.
 
     send to our leader's URL   ->  Uplink: Hello opens the stream, the rest is queued and posted
     send to a member id        ->  queued for that member's open stream, or lost when it has none

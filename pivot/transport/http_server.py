@@ -25,12 +25,19 @@ def error_response(status: HTTPStatus, reason: str) -> Response:
     return Response(body, status=status, content_type=JSON)
 
 
+async def read_body() -> bytes:
+    """The body of the request at hand, whole."""
+    body = await request.get_data(as_text=False)
+    assert isinstance(body, bytes), type(body)
+    return body
+
+
 def add_transport_routes(app: QuartTrio, transport: HttpTransport) -> None:
     """Let nodes reach the member that `transport` serves."""
 
     @app.post(STREAM_PATH)
     async def stream() -> Response:
-        line = await request.get_data(as_text=False)
+        line = await read_body()
         try:
             hello = decode(line.strip())
             if not isinstance(hello.body, Hello):
@@ -44,7 +51,7 @@ def add_transport_routes(app: QuartTrio, transport: HttpTransport) -> None:
 
     @app.post(ENVELOPES_PATH)
     async def envelopes() -> Response:
-        body = await request.get_data(as_text=False)
+        body = await read_body()
         if len(body) > POST_BYTES_MAX:
             reason = f"body has {len(body)} bytes, at most {POST_BYTES_MAX} are allowed"
             return error_response(HTTPStatus.REQUEST_ENTITY_TOO_LARGE, reason)

@@ -33,12 +33,12 @@ class Violation(msgspec.Struct, frozen=True):
 
 def check(plan: Plan, outcome: Outcome) -> tuple[Violation, ...]:
     """Everything that is wrong with a run, worst first."""
-    return (*_lost_writes(outcome), *_invented(outcome), *_diverged(plan, outcome))
+    return (*_lost_writes(outcome), *_invented(outcome), *_diverged(plan, outcome), *_unsettled(outcome))
 
 
 def verdict(violations: tuple[Violation, ...]) -> Verdict:
     """What a run is called."""
-    if any(violation.checker != "convergence" for violation in violations):
+    if any(violation.checker not in ("convergence", "settle") for violation in violations):
         return "correctness"
     return "liveness" if violations else "ok"
 
@@ -89,3 +89,10 @@ def _diverged(plan: Plan, outcome: Outcome) -> list[Violation]:
     missing = [member for member in plan.members if member not in outcome.tables]
     what = f"{', '.join(missing)} do not run" if missing else "some node still has something to offer"
     return [Violation("convergence", "", f"{plan.liveness_s:g} s after the faults {what}")]
+
+
+def _unsettled(outcome: Outcome) -> list[Violation]:
+    """The plan says when members must be equal before it goes on."""
+    return (
+        [] if outcome.settled else [Violation("settle", "", "members were not equal when the plan said they must be")]
+    )

@@ -1,7 +1,7 @@
 """Draw: plans made up from a seed, for fuzzing.
 
-Layer: simulator/experiment. Every kind of fault is itself in or out (swarm testing): a plan with all kinds at once hides
-what a few of them do together. Start at `draw`.
+Layer: simulator/experiment. Every kind of fault is itself in or out (swarm testing): a plan with all kinds at once
+hides what a few of them do together. Start at `draw`.
 """
 
 from typing import Final

@@ -93,9 +93,13 @@ class Skew(_Operation, frozen=True, tag="skew"):
     ahead_s: float
 
 
+class Settle(_Operation, frozen=True, tag="settle"):
+    """By now all members that run are equal; in a real cluster, wait until they are."""
+
+
 Workload: TypeAlias = Write | Push | Delete
 Fault: TypeAlias = Partition | Isolate | CutOneWay | Heal | Crash | Restart | Skew
-Operation: TypeAlias = Workload | Fault
+Operation: TypeAlias = Workload | Fault | Settle
 
 
 class Step(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -206,7 +210,7 @@ class Plan(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True
                 named = (member for group in operation.groups for member in group)
             case CutOneWay():
                 named = (*operation.sources, *operation.destinations)
-            case Heal():
+            case Heal() | Settle():
                 named = ()
             case _:
                 named = (operation.member,)
@@ -272,6 +276,11 @@ def crash(member: str) -> Crash:
 def restart(member: str) -> Restart:
     """Start `member` again."""
     return Restart(member)
+
+
+def settle() -> Settle:
+    """By now all members that run must be equal."""
+    return Settle()
 
 
 def skew(member: str, ahead_s: float) -> Skew:

@@ -31,6 +31,7 @@ from simulator.experiment.plan import (
     Plan,
     Push,
     Restart,
+    Settle,
     Skew,
     Write,
 )
@@ -60,6 +61,7 @@ class Outcome(msgspec.Struct, frozen=True, kw_only=True):
         records: what clients saw.
         ledger: what became of every acknowledged write.
         conflicts: lost updates that members reported.
+        settled: whether all members that ran were equal at every `settle`.
         network: what the network did.
         trace: every event, when they were kept.
     """
@@ -72,6 +74,7 @@ class Outcome(msgspec.Struct, frozen=True, kw_only=True):
     records: tuple[Record, ...]
     ledger: tuple[LedgerLine, ...]
     conflicts: int
+    settled: bool
     network: NetworkStatistics
     trace: tuple[TraceEvent, ...]
 
@@ -123,6 +126,7 @@ class World:
         self._records: list[Record] = []
         self._gone: dict[str, int] = {}
         self._conflicts = 0
+        self._settled = True
         self._nursery: trio.Nursery | None = None
 
     async def play(self) -> Outcome:
@@ -213,6 +217,8 @@ class World:
         match operation:
             case Write() | Push() | Delete():
                 self._ask(operation)
+            case Settle():
+                self._settled = self._settled and self._equal()
             case _:
                 self._fault(operation)
 
@@ -299,8 +305,10 @@ class World:
     def _converged(self) -> bool:
         """Whether all members run and are equal, and no node has anything left to offer."""
         members = [host.member for host in self._hosts.values()]
-        if any(member is None or member.outbox_size() for member in members):
-            return False
+        return all(member is not None and not member.outbox_size() for member in members) and self._equal()
+
+    def _equal(self) -> bool:
+        """Whether all members that run show users the same."""
         tables = list(self._tables().values())
         return all(same_versions(tables[0], table) for table in tables[1:])
 
@@ -315,6 +323,7 @@ class World:
             records=tuple(self._records),
             ledger=tuple(ledger(self._records, final_stamps(tables.get(LEADER, {})), self._gone)),
             conflicts=self._conflicts,
+            settled=self._settled,
             network=self._network.statistics(),
             trace=self._trace.events,
         )

@@ -1,0 +1,32 @@
+"""Status as a person wants to see it: who this is, whom it knows, what it holds.
+
+Layer: edge.
+"""
+
+from rich.console import Console
+from rich.table import Table
+
+from pivot.types import JsonValue
+
+
+def show_status(status: dict[str, JsonValue], url: str) -> None:
+    """Print what `Client.status` returned."""
+    out = Console()
+    role = "leads" if status.get("role") == "pivot" else f"follows {status.get('pivotIP')}"
+    out.print(f"{url}: member {status.get('member')} {role}; durability {status.get('durability')}", markup=False)
+    if status.get("last_error"):
+        out.print(f"last error: {status['last_error']}", markup=False)
+    _table(out, "collections", status.get("collections"), ("path", "entries", "tombstones", "head", "cursor", "outbox"))
+    _table(out, "peers", status.get("peers"), ("address", "role", "healthy", "reason"))
+
+
+def _table(out: Console, title: str, rows: JsonValue, columns: tuple[str, ...]) -> None:
+    if not isinstance(rows, list) or not rows:
+        return
+    table = Table(title=title, title_justify="left")
+    for column in columns:
+        table.add_column(column)
+    for row in rows:
+        if isinstance(row, dict):
+            table.add_row(*(str(row.get(column, "")) or "(not replicated)" for column in columns))
+    out.print(table)

@@ -1,0 +1,260 @@
+"""HttpClient: HTTP requests to peers; the one place that imports httpx.
+
+Layer: transport. Start at `HttpClient.request` (a bounded answer) or `HttpClient.stream_lines` (a long-lived one).
+
+Two habits of httpx shape this room. A request that is cancelled while it waits for httpx's pool can take a connection of
+the pool with it for good (httpcore's issue 1093): so the pool is unlimited, nobody waits in it, and a limiter of ours
+bounds each peer. For the same reason no cancel scope of ours is around a call: httpx has its timeouts between bytes, and
+the total is a deadline that is looked at between chunks. A peer that sends a byte now and then can so exceed it once more.
+
+Exceptions of httpx, of what is below it, and of the system become ours here, and every message names the request.
+"""
+
+import ipaddress
+import logging
+import re
+from collections.abc import AsyncGenerator, AsyncIterator, Generator, Mapping
+from contextlib import aclosing, asynccontextmanager, contextmanager, suppress
+from http.cookiejar import CookieJar, DefaultCookiePolicy
+from types import TracebackType
+from typing import Final, NoReturn, final
+
+import httpx
+import msgspec
+import trio
+
+from pivot.errors import (
+    ConfigError,
+    DeadlineError,
+    MisuseError,
+    NotRunningError,
+    RefusedError,
+    ResponseTooLargeError,
+    TransportError,
+    UnreachableError,
+)
+
+_IDLE_MAX: Final = 32
+"""Idle connections kept; what a request costs grows with their square (httpcore looks at all for each)."""
+_IDLE_S: Final = 10.0
+"""Shorter than servers keep them (`hosting`), so that the server is not the one who closes first."""
+_DRAIN_BYTES_MAX: Final = 2**20
+_TIMEOUT_S_MIN: Final = 0.001
+_HOST_NAME: Final = re.compile(r"[A-Za-z0-9_]([A-Za-z0-9_.-]{0,251}[A-Za-z0-9_.])?")
+
+
+@final
+class Response(msgspec.Struct, frozen=True):
+    """A complete answer.
+
+    Attributes:
+        status: HTTP status; any, also those that say no.
+        headers: names in lower case; values that were repeated are joined by commas.
+        body: the content.
+    """
+
+    status: int
+    headers: Mapping[str, str]
+    body: bytes
+
+
+@final
+class HttpClient:
+    """Makes requests; connections are kept and reused. Use it as an async context manager, or call `aclose`."""
+
+    def __init__(
+        self,
+        *,
+        connect_s: float = 0.5,
+        total_s: float = 30.0,
+        response_bytes_max: int = 64 * 2**20,
+        line_bytes_max: int = 4 * 2**20,
+        requests_per_peer: int = 32,
+        transport: httpx.AsyncBaseTransport | None = None,
+    ) -> None:
+        """Prepare a client; nothing is sent yet.
+
+        Args:
+            connect_s: longest that connecting may take.
+            total_s: longest that a request may take unless it says otherwise.
+            response_bytes_max: longest body of an answer to `request`.
+            line_bytes_max: longest line of `stream_lines`.
+            requests_per_peer: most requests at a time to one peer (streams do not count); more wait within their total.
+            transport: what carries the requests, such as `httpx.ASGITransport` in a test.
+        """
+        for name in ("httpx", "httpcore"):  # they log every request
+            if logging.getLogger(name).level == logging.NOTSET:
+                logging.getLogger(name).setLevel(logging.WARNING)
+        self._connect_s = connect_s
+        self._total_s = total_s
+        self._response_bytes_max = response_bytes_max
+        self._line_bytes_max = line_bytes_max
+        self._requests_per_peer = requests_per_peer
+        self._limiters: dict[str, trio.CapacityLimiter] = {}
+        self._client = httpx.AsyncClient(
+            headers={"accept-encoding": "identity", "user-agent": "pivot"},
+            cookies=CookieJar(DefaultCookiePolicy(allowed_domains=[])),
+            limits=httpx.Limits(
+                max_connections=None, max_keepalive_connections=_IDLE_MAX, keepalive_expiry=_IDLE_S
+            ),
+            follow_redirects=False,
+            trust_env=False,
+            transport=transport,
+        )
+
+    async def __aenter__(self) -> "HttpClient":
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        await self.aclose()
+
+    async def aclose(self) -> None:
+        """Close all connections; the client cannot be used any more."""
+        await self._client.aclose()
+
+    async def request(
+        self,
+        method: str,
+        url: str,
+        *,
+        content: bytes | None = None,
+        headers: Mapping[str, str] | None = None,
+        timeout_s: float | None = None,
+    ) -> Response:
+        """Make a request and read the whole answer. Redirects are answers like any other.
+
+        Args:
+            method: `GET`, `POST` and so on.
+            url: an absolute http or https URL.
+            content: the body.
+            headers: added to ours.
+            timeout_s: longest that it may take, connecting and waiting for a turn included; None = the client's total.
+
+        Raises:
+            UnreachableError: no connection, or no turn among the requests to this peer: certainly not received.
+            DeadlineError: no complete answer in time.
+            ResponseTooLargeError: the answer's body is above its limit.
+            TransportError: the connection broke, or the answer is not HTTP.
+            MisuseError: there can be no such request.
+        """
+        limit_s = self._total_s if timeout_s is None else timeout_s
+        call = _Call(method, url, deadline=trio.current_time() + limit_s, limit_s=limit_s, connect_s=self._connect_s)
+        async with self._turn(call), self._answer(call, content, headers) as (answer, chunks):
+            body = await self._read(call, chunks)
+        return Response(answer.status_code, dict(answer.headers), body)
+
+    @asynccontextmanager
+    async def stream_lines(
+        self,
+        method: str,
+        url: str,
+        *,
+        content: bytes | None = None,
+        headers: Mapping[str, str] | None = None,
+        silence_s: float,
+    ) -> AsyncGenerator[AsyncIterator[bytes], None]:
+        r"""Make a request and yield an iterator over the lines of its answer, as they come, each without its `\n`.
+
+        There is no total deadline. The iterator ends when the peer ends its answer. Entering raises as well as iterating.
+
+        Args:
+            method: `GET`, `POST` and so on.
+            url: an absolute http or https URL.
+            content: the body.
+            headers: added to ours.
+            silence_s: longest that the peer may say nothing at all.
+
+        Raises:
+            UnreachableError: no connection, or the peer was silent for too long.
+            RefusedError: the answer's status is not 2xx.
+            ResponseTooLargeError: a line is above its limit.
+            TransportError: the connection broke, or the answer ended within a line.
+            MisuseError: there can be no such request.
+        """
+        call = _Call(method, url, deadline=None, limit_s=silence_s, connect_s=self._connect_s)
+        async with self._answer(call, content, headers) as (answer, chunks):
+            if not answer.is_success:
+                body = await self._read(call, chunks)
+                raise RefusedError(
+                    url, answer.status_code, body[:200].decode(errors="replace").strip() or answer.reason_phrase
+                )
+            async with aclosing(self._lines(call, chunks)) as lines:
+                yield lines
+
+    @asynccontextmanager
+    async def _turn(self, call: "_Call") -> AsyncGenerator[None, None]:
+        """Be one of the requests that are made to this peer at a time."""
+        with call.our_errors():
+            parsed = httpx.URL(call.url)
+        peer = f"{parsed.scheme}://{parsed.netloc.decode()}"
+        limiter = self._limiters.setdefault(peer, trio.CapacityLimiter(self._requests_per_peer))
+        borrower = object()  # not the task: a task may make a request while it holds another
+        try:
+            with trio.move_on_after(call.remaining_s()) as patience:
+                await limiter.acquire_on_behalf_of(borrower)
+            if patience.cancelled_caught:
+                raise UnreachableError(
+                    f"{call}: no turn within {call.limit_s:g} s, {self._requests_per_peer} requests to it are under way"
+                )
+            try:
+                yield
+            finally:
+                limiter.release_on_behalf_of(borrower)
+        finally:
+            if not limiter.borrowed_tokens and not limiter.statistics().tasks_waiting:
+                self._limiters.pop(peer, None)
+
+    @asynccontextmanager
+    async def _answer(
+        self, call: "_Call", content: bytes | None, headers: Mapping[str, str] | None
+    ) -> AsyncGenerator[tuple[httpx.Response, AsyncIterator[bytes]], None]:
+        """The head of an answer and an iterator over its body, which is closed for sure."""
+        if self._client.is_closed:
+            raise NotRunningError(f"{call}: the client is closed")
+        with call.our_errors():
+            request = self._client.build_request(
+                call.method, call.url, content=content, headers=headers, timeout=call.timeouts()
+            )
+            answer = await self._client.send(request, stream=True)
+        chunks = answer.aiter_bytes()
+        try:
+            yield answer, chunks
+        finally:
+            with trio.CancelScope(shield=True), suppress(httpx.HTTPError, httpx.StreamError):
+                await answer.aclose()
+                # httpx nests async generators. If only the outermost is closed, the others are left to the garbage
+                # collector, and Trio warns. As the connection is closed, they end by themselves when asked for more.
+                drained = 0
+                while drained < _DRAIN_BYTES_MAX:
+                    drained += len(await anext(chunks, b"")) or _DRAIN_BYTES_MAX
+
+    async def _read(self, call: "_Call", chunks: AsyncIterator[bytes]) -> bytes:
+        parts: list[bytes] = []
+        size = 0
+        while chunk := await call.next(chunks):
+            size += len(chunk)
+            if size > self._response_bytes_max:
+                raise ResponseTooLargeError(f"{call}: the answer has more than {self._response_bytes_max} bytes")
+            parts.append(chunk)
+        return b"".join(parts)
+
+    async def _lines(self, call: "_Call", chunks: AsyncIterator[bytes]) -> AsyncGenerator[bytes, None]:
+        begun: list[bytes] = []  # parts of a line; joined once, so that a long line takes linear time
+        size = 0
+        while chunk := await call.next(chunks):
+            first, *others = chunk.split(b"\n")
+            begun.append(first)
+            size += len(first)
+            for other in others:
+                self._check_line(call, size)
+                yield b"".join(begun)
+                begun, size = [other], len(other)
+            self._check_line(call, size)
+        if size:
+            raise TransportError(f"{call}: the answer ended within a line, after {size} bytes of it")
+
+    def _check_line(self, call: "_Call", size: int) -> None:
+        if size > self._line_bytes_max:
+            raise ResponseTooLargeError(f"{call}: a line has more than {self._line_bytes_max} bytes")

@@ -1,0 +1,214 @@
+"""LiveCluster: a leader and nodes as real processes, HTTP on loopback ports that the system picked.
+
+Layer: simulator/live. Nodes may reach their leader through proxies, so that links can be cut.
+Start at `live_cluster`, which leaves nothing running.
+"""
+
+import subprocess
+import sys
+from collections.abc import AsyncGenerator
+from contextlib import asynccontextmanager
+from typing import Final, final
+
+import msgspec
+import trio
+
+from pivot.client import Client, Item
+from pivot.errors import NotFoundError, TransportError
+from simulator.errors import LiveClusterError
+from simulator.experiment.plan import LEADER, Plan
+from simulator.live.proxy import Proxy
+
+START_S: Final = 20.0
+"""How long a process may take to listen."""
+STOP_S: Final = 5.0
+"""How long a process may take to end after SIGTERM; then it is killed."""
+_LISTENING: Final = "listening on "
+
+
+@final
+class _Process:
+    """One member's process."""
+
+    def __init__(self, name: str) -> None:
+        self.name = name
+        self.process: trio.Process | None = None
+        self.address = "127.0.0.1:0"
+        self.proxy: Proxy | None = None
+
+
+@final
+class LiveCluster:
+    """A leader and nodes, each a process; use `live_cluster`, which leaves nothing running.
+
+    Attributes:
+        plan: who takes part and what is replicated.
+    """
+
+    def __init__(self, plan: Plan, nursery: trio.Nursery, *, proxied: bool) -> None:
+        self.plan = plan
+        self._nursery = nursery
+        self._proxied = proxied
+        self._members = {name: _Process(name) for name in plan.members}
+
+    @property
+    def running(self) -> tuple[str, ...]:
+        """Names of the members that run."""
+        return tuple(name for name, member in self._members.items() if member.process is not None)
+
+    def url(self, name: str) -> str:
+        """Where a member listens, or did."""
+        return f"http://{self._members[name].address}"
+
+    async def start(self, name: str) -> None:
+        """Start a member; one that ran before listens where it did.
+
+        Raises:
+            LiveClusterError: it does not come up; says what its process said.
+        """
+        member = self._members[name]
+        if member.process is not None:
+            return
+        command = [sys.executable, "-m", "pivot", "serve", "--listen", member.address, "--name", name]
+        command += ["--log", "json", "--log-level", "warning"]
+        for key in self.plan.keys:
+            command += ["--key", key]
+        if name != LEADER:
+            command += ["--leader", await self._way_to_leader(member)]
+        member.process = await trio.lowlevel.open_process(
+            command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, start_new_session=True
+        )
+        member.address = await self._address(member)
+
+    async def _way_to_leader(self, member: _Process) -> str:
+        if not self._proxied:
+            return self.url(LEADER)
+        if member.proxy is None:
+            member.proxy = Proxy(lambda: self._members[LEADER].address)
+            await self._nursery.start(member.proxy.run)
+        return member.proxy.address
+
+    async def _address(self, member: _Process) -> str:
+        assert member.process is not None
+        assert member.process.stdout is not None
+        said = b""
+        with trio.move_on_after(START_S):
+            async for chunk in member.process.stdout:
+                said += chunk
+                for line in said.decode(errors="replace").splitlines():
+                    if line.startswith(_LISTENING) and said.endswith(b"\n"):
+                        return line.removeprefix(_LISTENING + "http://").strip()
+        await self.kill(member.name)
+        raise LiveClusterError(f"{member.name} did not listen within {START_S:g} s; it said {said[-200:]!r}")
+
+    async def kill(self, name: str) -> None:
+        """End a member without warning (SIGKILL)."""
+        member = self._members[name]
+        if member.process is not None:
+            member.process.kill()
+            await self._reap(member)
+
+    async def stop(self) -> None:
+        """End all members: politely first (SIGTERM), then not."""
+        processes = [member for member in self._members.values() if member.process is not None]
+        for member in processes:
+            assert member.process is not None
+            member.process.terminate()
+        with trio.move_on_after(STOP_S):
+            for member in processes:
+                assert member.process is not None
+                await member.process.wait()
+        for member in processes:
+            assert member.process is not None
+            member.process.kill()
+            await self._reap(member)
+
+    async def _reap(self, member: _Process) -> None:
+        assert member.process is not None
+        await member.process.wait()
+        if member.process.stdout is not None:
+            await member.process.stdout.aclose()
+        member.process = None
+
+    def cut(self, name: str) -> None:
+        """Cut a node from its leader, both ways; connections break."""
+        proxy = self._members[name].proxy
+        if proxy is not None:
+            proxy.cut()
+
+    def heal(self) -> None:
+        """Let every node reach its leader again."""
+        for member in self._members.values():
+            if member.proxy is not None:
+                member.proxy.heal()
+
+    async def tables(self) -> dict[str, dict[str, Item]]:
+        """Member -> key -> entry, of the members that run.
+
+        Raises:
+            TransportError: one of them does not answer.
+        """
+        tables: dict[str, dict[str, Item]] = {}
+        for name in self.running:
+            async with Client(self.url(name)) as client:
+                table: dict[str, Item] = {}
+                for path in self.plan.keys:
+                    if "*" in path:
+                        table |= {item.path: item for item in await client.get_list(path)}
+                    else:
+                        try:
+                            table[path] = await client.get(path)
+                        except NotFoundError:
+                            continue
+                tables[name] = table
+        return tables
+
+    async def equal(self) -> bool:
+        """Whether all members that run answer and show the same."""
+        try:
+            tables = list((await self.tables()).values())
+        except TransportError:
+            return False
+        return all(table == tables[0] for table in tables[1:])
+
+    async def settled(self) -> bool:
+        """Whether all are equal and no node that runs has anything left to offer."""
+        if not await self.equal():
+            return False
+        for name in self.running:
+            async with Client(self.url(name)) as client:
+                status = msgspec.convert(await client.status(), type=_Outboxes)
+            if any(collection.outbox for collection in status.collections):
+                return False
+        return True
+
+
+class _Outbox(msgspec.Struct):
+    outbox: int
+
+
+class _Outboxes(msgspec.Struct):
+    collections: list[_Outbox]
+
+
+@asynccontextmanager
+async def live_cluster(plan: Plan, *, proxied: bool = False) -> AsyncGenerator[LiveCluster, None]:
+    """Start all members of a plan; on the way out, also on Ctrl-C, nothing of them is left.
+
+    Args:
+        plan: who takes part and what is replicated.
+        proxied: whether nodes reach their leader through proxies, which `cut` needs.
+
+    Raises:
+        LiveClusterError: a member does not come up.
+    """
+    async with trio.open_nursery() as nursery:
+        cluster = LiveCluster(plan, nursery, proxied=proxied)
+        try:
+            for name in plan.members:
+                await cluster.start(name)
+            yield cluster
+        finally:
+            with trio.CancelScope(shield=True):
+                await cluster.stop()
+            nursery.cancel_scope.cancel()

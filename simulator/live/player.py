@@ -1,0 +1,185 @@
+"""Player: the steps of a plan, one after another, on a live cluster.
+
+Layer: simulator/live. The same plans as in the simulator, as far as real processes can play them: workload, crashes
+(SIGKILL), restarts, and cuts between the leader and nodes. Start at `play_live`.
+"""
+
+from collections.abc import Awaitable, Callable, Mapping
+from typing import Final, Literal, assert_never
+
+import msgspec
+import trio
+
+from pivot.client import Client, Item, Written
+from pivot.errors import NotFoundError, RefusedError, TransportError
+from pivot.types import JsonValue
+from simulator.errors import LiveClusterError
+from simulator.experiment.history import LedgerLine, Record, ledger
+from simulator.experiment.plan import (
+    LEADER,
+    Crash,
+    CutOneWay,
+    Delete,
+    Heal,
+    Isolate,
+    Operation,
+    Partition,
+    Push,
+    Restart,
+    Settle,
+    Skew,
+    Write,
+)
+from simulator.live.cluster import LiveCluster
+
+_LOOK_S: Final = 0.05
+
+
+class LiveOutcome(msgspec.Struct, frozen=True, kw_only=True):
+    """What a plan left behind in a live cluster.
+
+    Attributes:
+        converged_s: how long after the last step all members were equal and had nothing left to offer, s; None = not
+            in time.
+        tables: member -> key -> entry at the end.
+        records: what clients saw.
+        ledger: what became of every acknowledged write.
+    """
+
+    converged_s: float | None
+    tables: dict[str, dict[str, Item]]
+    records: tuple[Record, ...]
+    ledger: tuple[LedgerLine, ...]
+
+    @property
+    def state(self) -> dict[str, dict[str, JsonValue]]:
+        """Member -> key -> value at the end; deleted keys are absent."""
+        return {
+            member: {key: item.data for key, item in sorted(table.items())} for member, table in self.tables.items()
+        }
+
+
+async def play_live(
+    cluster: LiveCluster, *, within_s: float, tell: Callable[[Operation | None], None] = lambda _: None
+) -> LiveOutcome:
+    """Play the cluster's plan: each step at its time, or as soon as what came before is done.
+
+    Args:
+        cluster: a live cluster, just started.
+        within_s: how long members may take to become equal, s.
+        tell: called with each step before it is played, and with None after the last.
+
+    Raises:
+        LiveClusterError: a step cannot be played by real processes, or members did not become equal at a `settle`.
+    """
+    records: list[Record] = []
+    begin_s = trio.current_time()
+    for step in sorted(cluster.plan.steps, key=lambda step: step.at_s):
+        await trio.sleep_until(begin_s + step.at_s)
+        tell(step.operation)
+        match step.operation:
+            case Write() | Push() | Delete() as operation:
+                records.append(await _ask(cluster, len(records) + 1, operation, trio.current_time() - begin_s))
+            case Settle():
+                if await _time_until(cluster.settled, within_s) is None:
+                    raise LiveClusterError(f"members did not become equal within {within_s:g} s")
+            case _ as fault:
+                await _fault(cluster, fault)
+    tell(None)
+    converged_s = await _time_until(cluster.settled, within_s)
+    tables = await cluster.tables()
+    return LiveOutcome(
+        converged_s=converged_s,
+        tables=tables,
+        records=tuple(records),
+        ledger=tuple(ledger(records, _final_stamps(records, tables.get(LEADER, {})), {})),
+    )
+
+
+async def _fault(cluster: LiveCluster, fault: Partition | Isolate | CutOneWay | Heal | Crash | Restart | Skew) -> None:
+    nodes = cluster.plan.members[1:]
+    match fault:
+        case Crash():
+            await cluster.kill(fault.member)
+        case Restart():
+            await cluster.start(fault.member)
+        case Heal():
+            cluster.heal()
+        case Isolate():
+            for node in nodes if fault.member == LEADER else (fault.member,):
+                cluster.cut(node)
+        case Partition():
+            # Links are between the leader and nodes only: who is in another group than the leader is cut from it.
+            ours = next((group for group in fault.groups if LEADER in group), ())
+            for node in (member for group in fault.groups if group is not ours for member in group):
+                cluster.cut(node)
+        case CutOneWay() | Skew():
+            raise LiveClusterError(f"real processes cannot play {fault!r}")
+        case _:
+            assert_never(fault)
+
+
+async def _time_until(condition: Callable[[], Awaitable[bool]], within_s: float) -> float | None:
+    """How long it takes until a condition holds, s; None when it takes longer than `within_s`."""
+    begin_s = trio.current_time()
+    with trio.move_on_after(within_s):
+        while not await condition():  # noqa: ASYNC110 - the condition is in other processes
+            await trio.sleep(_LOOK_S)
+        return trio.current_time() - begin_s
+    return None
+
+
+async def _ask(cluster: LiveCluster, number: int, operation: Write | Push | Delete, now_s: float) -> Record:
+    """Let a client do one operation; returns what it saw."""
+    kind: Literal["write", "push", "delete"]
+    match operation:
+        case Write():
+            kind, target, value = "write", operation.key, operation.value
+        case Push():
+            kind, target, value = "push", operation.pattern, operation.value
+        case Delete():
+            kind, target, value = "delete", operation.pattern, None
+        case _:
+            assert_never(operation)
+    record = Record(id=number, member=operation.member, kind=kind, target=target, value=value, invoked_s=now_s)
+    try:
+        async with Client(cluster.url(operation.member)) as client:
+            written: Written | None
+            match operation:
+                case Write():
+                    written = await client.set(operation.key, operation.value)
+                case Push():
+                    written = await client.push(operation.pattern, operation.value)
+                case Delete():
+                    written = await _delete(client, operation.pattern)
+        record.outcome = "ok"
+        if written is not None:
+            key = target if kind != "push" else target[:-1] + written.index
+            record.changes[key] = written.stamp
+    except RefusedError as error:
+        record.outcome = "fail" if error.status in (400, 413, 429, 503) else "info"
+        record.reason = str(error)
+    except TransportError as error:
+        record.outcome, record.reason = "info", str(error)
+    return record
+
+
+async def _delete(client: Client, pattern: str) -> Written | None:
+    """Delete one key; None when there was nothing to delete. Over HTTP a glob does not say what it changed."""
+    if "*" in pattern:
+        raise LiveClusterError(f"a live plan deletes single keys, not {pattern!r}")
+    try:
+        return await client.delete(pattern)
+    except NotFoundError:
+        return None
+
+
+def _final_stamps(records: list[Record], table: Mapping[str, Item]) -> dict[str, tuple[int, bool]]:
+    """Key -> (stamp, deleted) at the end; a key that is absent was deleted last by the greatest acknowledged delete."""
+    stamps: dict[str, tuple[int, bool]] = {}
+    for record in records:
+        if record.kind == "delete":
+            for key, stamp in record.changes.items():
+                stamps[key] = max(stamps.get(key, (0, True)), (stamp, True))
+    stamps.update({key: (max(item.created, item.updated), False) for key, item in table.items()})
+    return stamps

@@ -1,0 +1,105 @@
+"""The scenarios S0-S17 that the original gets wrong, as plans; played in the simulator and, where possible, over HTTP.
+
+Each says what must be there at the end: key -> value, and how many pushed entries.
+"""
+
+from dataclasses import dataclass, field
+from typing import Any
+
+from pivot.types import JsonValue
+from simulator import Plan, crash, delete, heal, isolate, push, restart, write
+from simulator.experiment.plan import Operation, Step
+
+K = 20
+
+
+@dataclass(frozen=True)
+class Story:
+    """One scenario.
+
+    Attributes:
+        steps: what happens.
+        expected: key -> value at the end, of keys with a name; None = absent.
+        pushed: how many entries were pushed; all must be there.
+        nodes: how many nodes take part.
+    """
+
+    steps: list[tuple[float, Operation]]
+    expected: dict[str, JsonValue] = field(default_factory=dict)
+    pushed: int = 0
+    nodes: int = 2
+
+    def plan(self, seed: int, **fields: Any) -> Plan:
+        steps = tuple(Step(at_s, operation) for at_s, operation in self.steps)
+        last = max(step.at_s for step in steps)
+        return Plan(seed=seed, nodes=self.nodes, steps=steps, safety_s=last + 1, **fields)
+
+
+def pushes(member: str, begin_s: float, count: int = K, gap_s: float = 0.02) -> list[tuple[float, Operation]]:
+    return [(begin_s + number * gap_s, push(member, "users/*", {"by": member, "n": number})) for number in range(count)]
+
+
+STORIES: dict[str, Story] = {
+    "S0": Story([*pushes("leader", 0.5, 40), *pushes("n1", 0.5, 40), *pushes("n2", 0.5, 40)], pushed=120),
+    "S1": Story([(0.5, isolate("n1")), *pushes("n1", 1.0), (3.0, heal())], pushed=K),
+    "S2": Story(
+        [(0.5, isolate("n1")), *pushes("n1", 1.0), (2.8, write("leader", "users/last", 1)), (3.0, heal())],
+        {"users/last": 1},
+        pushed=K,
+    ),
+    "S3": Story([(0.5, isolate("n1")), *pushes("n1", 1.0), *pushes("leader", 2.0), (3.0, heal())], pushed=2 * K),
+    "S4": Story([(0.5, isolate("n1")), *pushes("leader", 1.0), *pushes("n1", 2.0), (3.0, heal())], pushed=2 * K),
+    "S5": Story(
+        [
+            (0.5, write("leader", "settings", "old")),
+            (1.5, isolate("n1")),
+            (2.0, write("leader", "settings", "leader's")),
+            (2.5, write("n1", "settings", "node's, later")),
+            (3.0, heal()),
+        ],
+        {"settings": "node's, later"},
+    ),
+    "S6": Story(
+        [
+            (0.5, isolate("n1")),
+            (1.0, write("n1", "users/new", "node's")),
+            (1.5, write("leader", "users/new", "leader's, later")),
+            (3.0, heal()),
+        ],
+        {"users/new": "leader's, later"},
+    ),
+    "S8": Story(
+        [
+            (0.5, write("leader", "users/gone", "here")),
+            (1.5, isolate("n1")),
+            (2.0, delete("n1", "users/gone")),
+            (2.5, write("leader", "users/other", 1)),
+            (3.0, heal()),
+        ],
+        {"users/gone": None, "users/other": 1},
+    ),
+    "S10": Story(
+        [(0.5, isolate("n1")), (0.5, isolate("n2")), *pushes("n1", 1.0), *pushes("n2", 1.0), (3.0, heal())],
+        pushed=2 * K,
+    ),
+    "S11": Story(
+        [
+            *pushes("leader", 0.5),
+            (1.5, write("n1", "settings", "kept")),
+            (2.5, crash("leader")),
+            (3.5, restart("leader")),
+            (3.6, write("leader", "users/first", 1)),
+        ],
+        {"settings": "kept", "users/first": 1},
+        pushed=K,
+    ),
+    "S17": Story(
+        [
+            (0.5, isolate("n1")),
+            (1.0, write("n1", "settings", "older, arrives late")),
+            (2.0, write("leader", "settings", "newer")),
+            (3.0, heal()),
+        ],
+        {"settings": "newer"},
+    ),
+}

@@ -1,0 +1,27 @@
+"""The scenarios in the simulator, each over many seeds: other weather, other timing, the same end."""
+
+import pytest
+
+from simulator import Run
+from simulator.experiment.plan import Durability
+from tests.scenarios.stories import STORIES, Story
+
+SEEDS = 50
+
+
+def assert_ends_as_expected(story: Story, state: dict[str, dict[str, object]]) -> None:
+    for member, table in state.items():
+        for key, value in story.expected.items():
+            assert table.get(key) == value, (member, key)
+        pushed = [key for key in table if key.startswith("users/") and key not in story.expected]
+        assert len(pushed) == story.pushed, member
+
+
+@pytest.mark.parametrize("durability", ["memory", "full"])
+@pytest.mark.parametrize("name", STORIES)
+def test_nothing_is_lost_in(name: str, durability: Durability) -> None:
+    story = STORIES[name]
+    for seed in range(SEEDS):
+        run = Run.of(story.plan(seed, durability=durability))
+        assert run.verdict == "ok", run
+        assert_ends_as_expected(story, dict(run.state))
