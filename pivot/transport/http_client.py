@@ -94,9 +94,7 @@ class HttpClient:
         self._client = httpx.AsyncClient(
             headers={"accept-encoding": "identity", "user-agent": "pivot"},
             cookies=CookieJar(DefaultCookiePolicy(allowed_domains=[])),
-            limits=httpx.Limits(
-                max_connections=None, max_keepalive_connections=_IDLE_MAX, keepalive_expiry=_IDLE_S
-            ),
+            limits=httpx.Limits(max_connections=None, max_keepalive_connections=_IDLE_MAX, keepalive_expiry=_IDLE_S),
             follow_redirects=False,
             trust_env=False,
             transport=transport,
@@ -233,7 +231,7 @@ class HttpClient:
     async def _read(self, call: "_Call", chunks: AsyncIterator[bytes]) -> bytes:
         parts: list[bytes] = []
         size = 0
-        while chunk := await call.next(chunks):
+        while chunk := await call.next_chunk(chunks):
             size += len(chunk)
             if size > self._response_bytes_max:
                 raise ResponseTooLargeError(f"{call}: the answer has more than {self._response_bytes_max} bytes")
@@ -243,7 +241,7 @@ class HttpClient:
     async def _lines(self, call: "_Call", chunks: AsyncIterator[bytes]) -> AsyncGenerator[bytes, None]:
         begun: list[bytes] = []  # parts of a line; joined once, so that a long line takes linear time
         size = 0
-        while chunk := await call.next(chunks):
+        while chunk := await call.next_chunk(chunks):
             first, *others = chunk.split(b"\n")
             begun.append(first)
             size += len(first)
@@ -258,3 +256,118 @@ class HttpClient:
     def _check_line(self, call: "_Call", size: int) -> None:
         if size > self._line_bytes_max:
             raise ResponseTooLargeError(f"{call}: a line has more than {self._line_bytes_max} bytes")
+
+
+@final
+class _Call(msgspec.Struct, frozen=True):
+    """A request as its errors name it, and how long it may take.
+
+    Attributes:
+        method: its method.
+        url: its URL.
+        deadline: when it must be complete, on Trio's clock; None = it may be silent for `limit_s` at a time.
+        limit_s: what `deadline` was made of.
+        connect_s: longest that connecting may take.
+    """
+
+    method: str
+    url: str
+    deadline: float | None
+    limit_s: float
+    connect_s: float
+
+    def __str__(self) -> str:
+        return f"{self.method} {self.url}"
+
+    def remaining_s(self) -> float:
+        if self.deadline is None:
+            return self.limit_s
+        return max(self.deadline - trio.current_time(), _TIMEOUT_S_MIN)
+
+    def timeouts(self) -> httpx.Timeout:
+        remaining_s = self.remaining_s()
+        return httpx.Timeout(remaining_s, connect=min(self.connect_s, remaining_s), pool=None)
+
+    async def next_chunk(self, chunks: AsyncIterator[bytes]) -> bytes:
+        """The next chunk of the answer's body; empty at its end."""
+        with self.our_errors():
+            chunk = await anext(chunks, b"")
+        if chunk and self.deadline is not None and trio.current_time() > self.deadline:
+            raise DeadlineError(f"{self}: no complete answer within {self.limit_s:g} s")
+        return chunk
+
+    @contextmanager
+    def our_errors(self) -> Generator[None, None, None]:
+        """Raise what httpx and the system raise as errors of ours."""
+        try:
+            yield
+        except httpx.ConnectTimeout as error:
+            limit_s = min(self.connect_s, self.limit_s)
+            raise UnreachableError(f"{self}: no connection within {limit_s:g} s") from error
+        except httpx.TimeoutException as error:
+            if self.deadline is None:
+                raise UnreachableError(f"{self}: silent for {self.limit_s:g} s") from error
+            raise DeadlineError(f"{self}: no complete answer within {self.limit_s:g} s") from error
+        except httpx.ConnectError as error:
+            raise UnreachableError(f"{self}: no connection: {_reason(error)}") from error
+        except (httpx.InvalidURL, httpx.UnsupportedProtocol, httpx.LocalProtocolError, UnicodeError) as error:
+            raise MisuseError(f"{self}: {_reason(error)}") from error
+        except (httpx.HTTPError, httpx.StreamError, trio.BrokenResourceError, OSError) as error:
+            raise TransportError(f"{self}: the connection broke: {_reason(error)}") from error
+
+
+def _reason(error: BaseException) -> str:
+    """What was first wrong: the root of a chain of exceptions."""
+    while True:
+        if isinstance(error, BaseExceptionGroup):
+            error = error.exceptions[0]
+        elif error.__cause__ is not None:
+            error = error.__cause__
+        else:
+            break
+    if isinstance(error, OSError) and error.strerror:
+        return error.strerror
+    return str(error) or type(error).__name__
+
+
+def normalize_url(address: str) -> str:
+    """The URL of a peer, in one spelling: `http://host:port` or `https://host`, in lower case, without a slash at its end.
+
+    Args:
+        address: `host:port`, or a URL of http or https that says no more than where; IPv6 in brackets.
+
+    Raises:
+        ConfigError: it is something else; names it.
+    """
+    if "@" in address:  # may be a password: not repeated
+        raise ConfigError(f"address {'...' + address[address.rindex('@') :]!r} must not have a user name or password")
+
+    def refuse(why: str) -> NoReturn:
+        raise ConfigError(f"address {address!r} {why}")
+
+    scheme, separator, rest = address.partition("://")
+    if not separator:
+        scheme, rest = "http", address
+    if scheme.lower() not in {"http", "https"}:
+        refuse("must be host:port, http://host:port or https://host:port")
+    rest = rest.removesuffix("/")
+    for mark, what in (("?", "a query"), ("#", "a fragment"), ("/", "a path")):
+        if mark in rest:
+            refuse(f"must not have {what}")
+    host, colon, digits = rest.rpartition(":") if re.search(r":[^:\]]*\Z", rest) else (rest, "", "")
+    if colon:
+        if not (digits.isascii() and digits.isdigit() and 0 < int(digits) < 2**16):
+            refuse("must have a port of 1 to 65535")
+        digits = str(int(digits))
+    elif not separator:
+        refuse("must have a port, as in host:port")
+    if host.startswith("[") and host.endswith("]"):
+        try:
+            host = f"[{ipaddress.IPv6Address(host[1:-1])}]"
+        except ValueError:
+            refuse("must have an IPv6 address in its brackets")
+        if "%" in host:
+            refuse("must not have a zone")
+    elif not _HOST_NAME.fullmatch(host):
+        refuse("must have a host of letters, digits, dots and hyphens; IPv6 in brackets")
+    return f"{scheme}://{host}{colon}{digits}".lower()

@@ -71,10 +71,10 @@ STORIES: dict[str, Story] = {
     "S8": Story(
         [
             (0.5, write("leader", "users/gone", "here")),
-            (1.5, isolate("n1")),
-            (2.0, delete("n1", "users/gone")),
-            (2.5, write("leader", "users/other", 1)),
-            (3.0, heal()),
+            (7.0, isolate("n1")),  # by then the node has it, also in foul weather
+            (7.5, delete("n1", "users/gone")),
+            (8.0, write("leader", "users/other", 1)),
+            (8.5, heal()),
         ],
         {"users/gone": None, "users/other": 1},
     ),

@@ -4,9 +4,13 @@ import pytest
 
 from simulator import Run
 from simulator.experiment.plan import Durability
+from simulator.world.latency import ExponentialLatency, UniformLatency
+from simulator.world.link import Conditions
 from tests.scenarios.stories import STORIES, Story
 
 SEEDS = 50
+FAIR = Conditions(latency=UniformLatency(base_s=0.001, spread_s=0.004))
+FOUL = Conditions(latency=ExponentialLatency(base_s=0.001, mean_s=0.02), loss=0.05, duplication=0.1)
 
 
 def assert_ends_as_expected(story: Story, state: dict[str, dict[str, object]]) -> None:
@@ -22,6 +26,6 @@ def assert_ends_as_expected(story: Story, state: dict[str, dict[str, object]]) -
 def test_nothing_is_lost_in(name: str, durability: Durability) -> None:
     story = STORIES[name]
     for seed in range(SEEDS):
-        run = Run.of(story.plan(seed, durability=durability))
+        run = Run.of(story.plan(seed, durability=durability, weather=FAIR if seed % 2 else FOUL))
         assert run.verdict == "ok", run
         assert_ends_as_expected(story, dict(run.state))
