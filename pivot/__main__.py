@@ -6,7 +6,7 @@ Layer: edge. Exit codes: 0 done, 1 found wrong or absent, 2 usage, 3 unreachable
 import sys
 import traceback
 from collections.abc import Sequence
-from typing import Final
+from typing import Final, cast
 
 from cyclopts import CycloptsError
 
@@ -45,7 +45,7 @@ def run(arguments: list[str]) -> int:
     except BrokenPipeError:
         sys.stderr.close()  # whoever read our output has seen enough
         return OK
-    except Exception as error:
+    except (Exception, BaseExceptionGroup) as error:  # the latter brings Ctrl-C out of a nursery
         if debug:
             traceback.print_exc()
         return _explain(_leaf(error))
@@ -53,11 +53,13 @@ def run(arguments: list[str]) -> int:
 
 
 def _leaf(error: BaseException) -> BaseException:
-    """The error that matters in an exception group: the first one of ours, else the first."""
+    """The error that matters in an exception group: an order to stop, else the first one of ours, else the first."""
     if not isinstance(error, BaseExceptionGroup):
         return error
-    leaves = [_leaf(inner) for inner in error.exceptions]
-    return next((leaf for leaf in leaves if isinstance(leaf, PivotError)), leaves[0])
+    leaves = [_leaf(inner) for inner in cast("BaseExceptionGroup[BaseException]", error).exceptions]
+    stops = [leaf for leaf in leaves if not isinstance(leaf, Exception)]
+    ours = [leaf for leaf in leaves if isinstance(leaf, PivotError)]
+    return (*stops, *ours, *leaves)[0]
 
 
 def _explain(error: BaseException) -> int:
@@ -65,6 +67,8 @@ def _explain(error: BaseException) -> int:
     match error:
         case KeyboardInterrupt():
             return INTERRUPTED
+        case SystemExit():
+            return error.code if isinstance(error.code, int) else OK
         case CycloptsError() | MisuseError():
             code = USAGE
         case NotFoundError():

@@ -24,8 +24,8 @@ app = App(
     version=lambda: __import__("importlib.metadata").metadata.version("pivot-trio"),
     help_format="plaintext",
 )
-_RUN = Group.create_ordered("Run")
-_DATA = Group.create_ordered("Data")
+_RUN = Group("Run", sort_key=1)
+_DATA = Group("Data", sort_key=2)
 
 Url = Annotated[str, Parameter(name="--url", env_var="PIVOT_URL", help="Server to talk to.")]
 Json = Annotated[bool, Parameter(name="--json", negative="", help="Print for machines: one JSON value a line.")]

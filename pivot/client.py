@@ -20,7 +20,7 @@ from trio_websocket import (
 
 from pivot.errors import NotFoundError, RefusedError, UnreachableError
 from pivot.paths import check_key, check_list, check_pattern
-from pivot.transport.http_client import HttpClient, Response, normalize_url
+from pivot.transport.http_client import HttpClient, Response, normalize_url, root_reason
 from pivot.types import JsonValue
 
 FRAME_BYTES_MAX: Final = 64 * 2**20
@@ -211,7 +211,7 @@ class Client:
                     open_websocket_url(address, max_message_size=FRAME_BYTES_MAX, connect_timeout=self._timeout_s)
                 )
             except (OSError, HandshakeError, ConnectionTimeout) as error:
-                raise UnreachableError(f"{address} cannot be watched: {error or type(error).__name__}") from None
+                raise UnreachableError(f"{address} cannot be watched: {root_reason(error)}") from None
             yield Watching(socket, address)
 
     async def _request(self, method: str, path: str, content: bytes | None = None, query: str = "") -> Response:

@@ -74,7 +74,8 @@ def log_notice(notice: Notice) -> None:
         case CaughtUp():
             log.debug("caught up", collection=notice.collection)
         case EpochReset():
-            log.info("reset", collection=notice.collection, before=notice.before, after=notice.after)
+            say = log.info if notice.before else log.debug  # the first epoch we ever follow resets nothing
+            say("reset", collection=notice.collection, before=notice.before, after=notice.after)
         case Conflict():
             winner, loser = notice.winner, notice.loser
             log.info(

@@ -3,6 +3,7 @@
 Layer: edge.
 """
 
+from rich.box import SIMPLE_HEAD
 from rich.console import Console
 from rich.table import Table
 
@@ -23,10 +24,20 @@ def show_status(status: dict[str, JsonValue], url: str) -> None:
 def _table(out: Console, title: str, rows: JsonValue, columns: tuple[str, ...]) -> None:
     if not isinstance(rows, list) or not rows:
         return
-    table = Table(title=title, title_justify="left")
+    table = Table(title=title, title_justify="left", box=SIMPLE_HEAD)
     for column in columns:
         table.add_column(column)
     for row in rows:
         if isinstance(row, dict):
-            table.add_row(*(str(row.get(column, "")) or "(not replicated)" for column in columns))
+            table.add_row(*(_cell(column, row.get(column, "")) for column in columns))
     out.print(table)
+
+
+def _cell(column: str, value: JsonValue) -> str:
+    match value:
+        case bool():
+            return "yes" if value else "no"
+        case "" if column == "path":
+            return "(not replicated)"
+        case _:
+            return str(value)

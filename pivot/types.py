@@ -3,7 +3,7 @@
 Layer: bottom; imports nothing of ours.
 """
 
-from typing import Final, NewType, TypeAlias
+from typing import TYPE_CHECKING, Final, NewType, TypeAlias
 
 import msgspec
 
@@ -21,8 +21,11 @@ NO_EPOCH: Final = Epoch("")
 Address = NewType("Address", str)
 """Where a transport reaches a peer: a member id, or the URL under which an upstream was configured."""
 
-JsonValue: TypeAlias = "bool | int | float | str | list[JsonValue] | dict[str, JsonValue] | None"
-"""Any value JSON can express."""
+if TYPE_CHECKING:
+    JsonValue: TypeAlias = "bool | int | float | str | list[JsonValue] | dict[str, JsonValue] | None"
+    """Any value JSON can express."""
+else:
+    JsonValue = object  # msgspec reads annotations and knows no recursive alias; a decoder yields just these types
 
 
 class Now(msgspec.Struct, frozen=True, gc=False):

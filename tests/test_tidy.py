@@ -134,5 +134,7 @@ def test_help_imports_nothing_heavy() -> None:
 
 
 def test_importing_the_package_imports_nothing_heavy() -> None:
-    code = "import sys, pivot; assert 'trio' not in sys.modules; pivot.Config; pivot.Server; assert 'trio' in sys.modules"
+    code = (
+        "import sys, pivot; assert 'trio' not in sys.modules; pivot.Config; pivot.Server; assert 'trio' in sys.modules"
+    )
     subprocess.run([sys.executable, "-c", code], check=True)

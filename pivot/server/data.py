@@ -43,7 +43,7 @@ PAGE_KEYS_MAX: Final = 1000
 """Most keys in one answer of `GET /?api=keys`."""
 
 _Args = ParamSpec("_Args")
-_STATUS: Final = {
+_STATUS: Final[dict[type[PivotError], HTTPStatus]] = {
     BadKeyError: HTTPStatus.BAD_REQUEST,
     BadValueError: HTTPStatus.BAD_REQUEST,
     MailboxBusyError: HTTPStatus.TOO_MANY_REQUESTS,
@@ -86,7 +86,7 @@ def answering_errors(
     async def wrapped(*args: _Args.args, **kwargs: _Args.kwargs) -> Response:
         try:
             return await handler(*args, **kwargs)
-        except PivotError as error:
+        except tuple(_STATUS) as error:
             return error_response(_STATUS[type(error)], str(error))
 
     return wrapped
@@ -149,10 +149,10 @@ def add_data_routes(app: QuartTrio, storage: Ref, hub: Hub) -> None:
         try:
             check_pattern(key)
         except BadKeyError as error:
-            await websocket.accept()
+            await websocket.accept()  # pyright: ignore[reportUnknownMemberType] - Quart leaves it open
             await websocket.close(CLOSE_BAD_KEY, str(error)[:120])
             return
-        await websocket.accept()
+        await websocket.accept()  # pyright: ignore[reportUnknownMemberType] - Quart leaves it open
         async with trio.open_nursery() as nursery:
             nursery.start_soon(_ignore_messages)
             await _show(storage, hub, key)

@@ -4,7 +4,7 @@ Layer: server. A wake-up is not data: whoever is woken reads the current state, 
 versions and never the last one, and nothing queues up for it.
 """
 
-from collections.abc import Iterator
+from collections.abc import Generator
 from contextlib import contextmanager
 from typing import final
 
@@ -62,7 +62,7 @@ class Hub:
                 watch.ring()
 
     @contextmanager
-    def watching(self, pattern: str) -> Iterator[Watch]:
+    def watching(self, pattern: str) -> Generator[Watch, None, None]:
         """Watch a key or glob; register before reading, and no change after the read is missed."""
         table = self._globs if is_glob(pattern) else self._keys
         watch = Watch()

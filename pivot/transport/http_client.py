@@ -2,10 +2,11 @@
 
 Layer: transport. Start at `HttpClient.request` (a bounded answer) or `HttpClient.stream_lines` (a long-lived one).
 
-Two habits of httpx shape this room. A request that is cancelled while it waits for httpx's pool can take a connection of
-the pool with it for good (httpcore's issue 1093): so the pool is unlimited, nobody waits in it, and a limiter of ours
-bounds each peer. For the same reason no cancel scope of ours is around a call: httpx has its timeouts between bytes, and
-the total is a deadline that is looked at between chunks. A peer that sends a byte now and then can so exceed it once more.
+Two habits of httpx shape this room. A request that is cancelled while it waits for httpx's pool can take a
+connection of the pool with it for good (httpcore's issue 1093): so the pool is unlimited, nobody waits in it, and a
+limiter of ours bounds each peer. For the same reason no cancel scope of ours is around a call: httpx has its timeouts
+between bytes, and the total is a deadline that is looked at between chunks: a peer that sends a byte now and then
+can exceed it by one pause.
 
 Exceptions of httpx, of what is below it, and of the system become ours here, and every message names the request.
 """
@@ -17,7 +18,7 @@ from collections.abc import AsyncGenerator, AsyncIterator, Generator, Mapping
 from contextlib import aclosing, asynccontextmanager, contextmanager, suppress
 from http.cookiejar import CookieJar, DefaultCookiePolicy
 from types import TracebackType
-from typing import Final, NoReturn, final
+from typing import Final, NoReturn, cast, final
 
 import httpx
 import msgspec
@@ -155,7 +156,8 @@ class HttpClient:
     ) -> AsyncGenerator[AsyncIterator[bytes], None]:
         r"""Make a request and yield an iterator over the lines of its answer, as they come, each without its `\n`.
 
-        There is no total deadline. The iterator ends when the peer ends its answer. Entering raises as well as iterating.
+        There is no total deadline. The iterator ends when the peer ends its answer. Entering raises as well as
+        iterating.
 
         Args:
             method: `GET`, `POST` and so on.
@@ -309,29 +311,29 @@ class _Call(msgspec.Struct, frozen=True):
                 raise UnreachableError(f"{self}: silent for {self.limit_s:g} s") from error
             raise DeadlineError(f"{self}: no complete answer within {self.limit_s:g} s") from error
         except httpx.ConnectError as error:
-            raise UnreachableError(f"{self}: no connection: {_reason(error)}") from error
+            raise UnreachableError(f"{self}: no connection: {root_reason(error)}") from error
         except (httpx.InvalidURL, httpx.UnsupportedProtocol, httpx.LocalProtocolError, UnicodeError) as error:
-            raise MisuseError(f"{self}: {_reason(error)}") from error
+            raise MisuseError(f"{self}: {root_reason(error)}") from error
         except (httpx.HTTPError, httpx.StreamError, trio.BrokenResourceError, OSError) as error:
-            raise TransportError(f"{self}: the connection broke: {_reason(error)}") from error
+            raise TransportError(f"{self}: the connection broke: {root_reason(error)}") from error
 
 
-def _reason(error: BaseException) -> str:
+def root_reason(error: BaseException) -> str:
     """What was first wrong: the root of a chain of exceptions."""
-    while True:
+    root: BaseException | None = error
+    while root is not None:
+        error = root
         if isinstance(error, BaseExceptionGroup):
-            error = error.exceptions[0]
-        elif error.__cause__ is not None:
-            error = error.__cause__
+            root = cast("BaseExceptionGroup[BaseException]", error).exceptions[0]
         else:
-            break
+            root = error.__cause__ or error.__context__
     if isinstance(error, OSError) and error.strerror:
         return error.strerror
     return str(error) or type(error).__name__
 
 
 def normalize_url(address: str) -> str:
-    """The URL of a peer, in one spelling: `http://host:port` or `https://host`, in lower case, without a slash at its end.
+    """The URL of a peer in one spelling: `http://host:port` or `https://host`, in lower case, no slash at its end.
 
     Args:
         address: `host:port`, or a URL of http or https that says no more than where; IPv6 in brackets.

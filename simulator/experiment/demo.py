@@ -4,10 +4,12 @@ Layer: simulator/experiment; the story behind `pivot demo`. Start at `run_demo`.
 """
 
 import json
+import signal
 from collections import Counter
 from typing import Final
 
 import trio
+from rich.box import SIMPLE_HEAD
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn, TimeElapsedColumn
 from rich.table import Table
@@ -16,9 +18,11 @@ from pivot.types import JsonValue
 from simulator.experiment.history import LedgerLine
 from simulator.experiment.plan import (
     LEADER,
+    Delete,
     Operation,
     Plan,
     Step,
+    Write,
     crash,
     delete,
     restart,
@@ -37,15 +41,15 @@ State = dict[str, dict[str, JsonValue]]
 def story(seed: int) -> Plan:
     """The leader dies with everything it had in memory; its nodes go on, then rebuild it."""
     steps: list[tuple[float, Operation]] = [
-        (0.6, write(LEADER, "settings", {"theme": "light", "by": LEADER})),
+        (0.6, write(LEADER, "settings", "light")),
         (0.8, write(LEADER, "users/ann", {"age": 41})),
         (1.0, write("n1", "users/bob", {"age": 30})),
         (1.2, write("n2", "users/eve", {"age": 25})),
         (1.4, write(LEADER, "motd", "hello")),
         (1.6, settle()),
         (1.8, crash(LEADER)),
-        (2.3, write("n1", "settings", {"theme": "dark", "by": "n1"})),
-        (2.6, write("n2", "settings", {"theme": "blue", "by": "n2"})),
+        (2.3, write("n1", "settings", "dark")),
+        (2.6, write("n2", "settings", "blue")),
         (2.9, delete("n1", "users/ann")),
         (3.2, write("n2", "users/eve", {"age": 26})),
         (3.5, write("n1", "users/dan", {"age": 52})),
@@ -88,22 +92,41 @@ def run_demo(*, seed: int, as_json: bool) -> int:
 async def _play(plan: Plan, talk: Console) -> LiveOutcome:
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
     with Progress(*columns, console=talk) as progress:
-        task = progress.add_task("start a leader and two nodes", total=len(plan.steps) + 2)
-        async with live_cluster(plan) as cluster:
-            addresses = ", ".join(f"{name} {cluster.url(name)}" for name in plan.members)
-            progress.console.print(f"real processes, talking HTTP: {addresses}")
-            return await play_live(cluster, within_s=WITHIN_S, tell=lambda step: _tell(progress, task, step))
+        task = progress.add_task("start a leader and two nodes", total=len(plan.steps) + 1)
+        async with trio.open_nursery() as nursery:
+            await nursery.start(_end_when_terminated)
+            async with live_cluster(plan) as cluster:
+                addresses = ", ".join(f"{name} {cluster.url(name)}" for name in plan.members)
+                talk.print(f"real processes, talking HTTP: {addresses}", soft_wrap=True)
+                outcome = await play_live(cluster, within_s=WITHIN_S, tell=lambda step: _tell(progress, task, step))
+            progress.update(task, advance=1, description="the live half is done")
+            nursery.cancel_scope.cancel()
+        return outcome
+
+
+async def _end_when_terminated(*, task_status: trio.TaskStatus[None]) -> None:
+    """Unwind on SIGTERM as on Ctrl-C, so that no member's process outlives us."""
+    with trio.open_signal_receiver(signal.SIGTERM) as signals:
+        task_status.started()
+        async for number in signals:
+            raise SystemExit(128 + number)
 
 
 def _tell(progress: Progress, task: TaskID, operation: Operation | None) -> None:
     line = "wait until all members are equal" if operation is None else describe(operation)
-    progress.update(task, advance=1, description=line)
-    progress.console.print(f"  {line}")
+    if operation is not None:
+        progress.advance(task)
+    progress.update(task, description="leader goes away")
+    progress.console.print(f"  {line}", soft_wrap=True)
 
 
 def describe(operation: Operation) -> str:
     """An operation of the story in a sentence."""
     match operation:
+        case Write():
+            return f"write at {operation.member}: {operation.key} = {json.dumps(operation.value)}"
+        case Delete():
+            return f"delete at {operation.member}: {operation.pattern}"
         case _ if operation == settle():
             return "wait until both nodes have everything the leader has, its own writes too"
         case _ if operation == crash(LEADER):
@@ -111,11 +134,7 @@ def describe(operation: Operation) -> str:
         case _ if operation == restart(LEADER):
             return "start the leader again: empty, a new epoch; its nodes rebuild it"
         case _:
-            tag = str(operation.__struct_config__.tag)
-            fields = {name: getattr(operation, name) for name in operation.__struct_fields__}
-            member = fields.pop("member", "")
-            rest = " ".join(v if isinstance(v, str) else json.dumps(v) for v in fields.values())
-            return f"{tag} at {member}: {rest}"
+            raise AssertionError(operation)
 
 
 def _problems(live: LiveOutcome, run: Run) -> list[str]:
@@ -163,11 +182,26 @@ def _as_json(live: LiveOutcome, run: Run, problems: list[str]) -> dict[str, obje
     }
 
 
+def _account(live: LiveOutcome) -> Table:
+    """What became of every write that a member acknowledged."""
+    values = {record.id: json.dumps(record.value) for record in live.records if record.kind != "delete"}
+    table = Table(
+        title="What was written, and what became of it (the last write wins)", title_justify="left", box=SIMPLE_HEAD
+    )
+    for column in ("#", "asked", "change", "outcome"):
+        table.add_column(column)
+    for line in live.ledger:
+        change = f"{line.key} = {values[line.id]}" if line.id in values else f"delete {line.key}"
+        outcome = f"superseded by #{line.by}" if line.fate == "superseded" else line.fate
+        table.add_row(str(line.id), line.member, change, outcome)
+    return table
+
+
 def _show(plan: Plan, live: LiveOutcome, run: Run, problems: list[str]) -> None:
     out = Console()
     columns = {f"{name}": live.state[name] for name in plan.members}
     columns["simulator"] = run.state[LEADER]
-    table = Table(title="What every member has at the end")
+    table = Table(title="What every member has at the end", title_justify="left", box=SIMPLE_HEAD)
     table.add_column("key")
     for name in columns:
         table.add_column(name)
@@ -176,17 +210,15 @@ def _show(plan: Plan, live: LiveOutcome, run: Run, problems: list[str]) -> None:
         cells = [json.dumps(state[key]) if key in state else "deleted" for state in columns.values()]
         table.add_row(key, *(cell if cell == cells[0] else f"[red]{cell}[/red]" for cell in cells))
     out.print(table)
-    for line in live.ledger:
-        if line.fate == "superseded":
-            winner = next((other for other in live.ledger if other.id == line.by), None)
-            by = "" if winner is None else f" by the {winner.kind} at {winner.member}"
-            out.print(f"  superseded by rule: {line.kind} {line.key} at {line.member}{by} (last write wins)")
+    out.print(_account(live))
     fates = _fates(live.ledger)
     took = "never" if live.converged_s is None else f"{live.converged_s:.2f} s after the leader was back"
-    out.print(f"live: converged {took}; " + ", ".join(f"{name} {count}" for name, count in fates.items()))
+    counted = ", ".join(f"{name} {count}" for name, count in fates.items())
+    out.print(f"live: converged {took}; {counted}", soft_wrap=True)
     out.print(
         f"simulator: seed {run.seed}, hash {run.hash}, {run.outcome.events} events; "
-        + ", ".join(f"{name} {count}" for name, count in _fates(run.ledger).items())
+        + ", ".join(f"{name} {count}" for name, count in _fates(run.ledger).items()),
+        soft_wrap=True,
     )
     for problem in problems:
         out.print(f"[red]DIFFERS[/red] {problem}")

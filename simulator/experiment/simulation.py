@@ -9,6 +9,8 @@ from html import escape
 from pathlib import Path
 from typing import Self, final
 
+from msgspec import structs
+
 from pivot.config import Knobs
 from pivot.types import JsonValue
 from simulator.experiment.checkers import Verdict, Violation, check, verdict
@@ -66,8 +68,7 @@ class Simulation:
         Raises:
             BadPlanError: a step cannot be played; names it.
         """
-        fields = {name: getattr(self._plan, name) for name in self._plan.__struct_fields__}
-        return Plan(**{**fields, "steps": tuple(self._steps), "safety_s": float(until)})
+        return structs.replace(self._plan, steps=tuple(self._steps), safety_s=float(until))
 
     def run(self, until: float = 60.0) -> "Run":
         """Play it: faults end at `until` (s), then it goes on until everything is equal, at most `liveness_s` more.
@@ -159,7 +160,7 @@ class Run:
         """The summary."""
         return "\n".join(self.summary())
 
-    def _repr_html_(self) -> str:
+    def _repr_html_(self) -> str:  # pyright: ignore[reportUnusedFunction] - a notebook calls it
         """The summary and a table of members and keys, for notebooks."""
         state = self.state
         keys = sorted(dict.fromkeys(key for table in state.values() for key in table))
