@@ -18,9 +18,9 @@ from trio_websocket import (
     open_websocket_url,
 )
 
-from pivot.errors import NotFoundError, RefusedError, UnreachableError
+from pivot.errors import NotFoundError, RefusedError, UnreachableError, root_reason
 from pivot.paths import check_key, check_list, check_pattern
-from pivot.transport.http_client import HttpClient, Response, normalize_url, root_reason
+from pivot.transport.http_client import HttpClient, Response, normalize_url
 from pivot.types import JsonValue
 
 FRAME_BYTES_MAX: Final = 64 * 2**20

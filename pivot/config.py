@@ -21,6 +21,17 @@ class Key(msgspec.Struct, frozen=True):
 
     path: str
 
+    def __post_init__(self) -> None:
+        """Refuse what is no key and no glob.
+
+        Raises:
+            ConfigError: names the path.
+        """
+        try:
+            check_pattern(self.path)
+        except BadKeyError as error:
+            raise ConfigError(str(error)) from None
+
 
 @final
 class Knobs(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -113,21 +124,15 @@ class Config(msgspec.Struct, frozen=True, kw_only=True):
         Raises:
             ConfigError: names the key.
         """
+        if self.nodes_key and not self.nodes_key.endswith("/*"):
+            raise ConfigError(f"nodes_key is {self.nodes_key!r}, it must be a list such as things/*")
         paths = self.collections()
         for place, path in enumerate(paths):
-            try:
-                check_pattern(path)
-            except BadKeyError as error:
-                raise ConfigError(str(error)) from None
             for other in paths[:place]:
                 if overlap(path, other):
                     raise ConfigError(f"keys {other!r} and {path!r} can match one path; every path has one collection")
-        if self.nodes_key and not self.nodes_key.endswith("/*"):
-            raise ConfigError(f"nodes_key is {self.nodes_key!r}, it must be a list such as things/*")
 
     def collections(self) -> tuple[str, ...]:
         """Paths of all collections, `nodes_key` included, each once."""
-        paths = [key.path for key in self.keys]
-        if self.nodes_key and self.nodes_key not in paths:
-            paths.append(self.nodes_key)
-        return tuple(paths)
+        keys = self.keys if not self.nodes_key else (*self.keys, Key(self.nodes_key))
+        return tuple(dict.fromkeys(key.path for key in keys))

@@ -28,6 +28,8 @@ Layer: bottom; imports nothing of ours.
 Messages name the thing, the value and the limit.
 """
 
+from typing import cast
+
 
 class PivotError(Exception):
     """Everything this package raises on purpose."""
@@ -143,3 +145,15 @@ class ActorStoppedError(ActorError):
 
 class RestartLimitError(ActorError):
     """An actor crashed too often within a while."""
+
+
+def root_reason(error: BaseException) -> str:
+    """What was first wrong, in words: the root of a chain, or of the first of a group, of exceptions."""
+    if isinstance(error, BaseExceptionGroup):
+        return root_reason(cast("BaseExceptionGroup[BaseException]", error).exceptions[0])
+    before = error.__cause__ or error.__context__
+    if before is not None:
+        return root_reason(before)
+    if isinstance(error, OSError) and error.strerror:
+        return error.strerror
+    return str(error) or type(error).__name__

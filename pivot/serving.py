@@ -16,7 +16,7 @@ from pivot.actors.entropy import SystemEntropy
 from pivot.actors.wallclock import system_clock
 from pivot.config import Config, Key, Knobs
 from pivot.engine.memory import MemoryEngine
-from pivot.errors import ConfigError, UnreachableError
+from pivot.errors import ConfigError, UnreachableError, root_reason
 from pivot.logs import LogFormat, LogLevel, configure_logs, log_notice
 from pivot.server.server import Server, registration
 from pivot.transport.http_client import normalize_url
@@ -24,6 +24,7 @@ from pivot.types import Epoch, StoreId
 
 FILE_BYTES_MAX: Final = 2**20
 _DEFAULT_LISTEN: Final = "127.0.0.1:8080"
+_WILDCARDS: Final = ("0.0.0.0", "[::]")  # noqa: S104 - to be refused
 
 
 @final
@@ -73,8 +74,12 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
             name=self.name or "",
             knobs=self.knobs or Knobs(),
         )
-        if self.advertise:
-            registration(config.nodes_key, "localhost:1" if self.advertise == "auto" else self.advertise)
+        if self.advertise == "auto":
+            registration(config.nodes_key, "localhost:1")
+            if (self.listen or "").rpartition(":")[0] in _WILDCARDS:
+                raise ConfigError(f"advertise is auto, but {self.listen!r} is no address that others can reach")
+        elif self.advertise:
+            registration(config.nodes_key, self.advertise)
         if config.cluster_url and not config.collections():
             raise ConfigError("a node that follows no key does nothing: give --key or --nodes-key")
         return config
@@ -123,8 +128,8 @@ async def _serve(config: Config, listen: str, advertise: str) -> None:
         async def run(*, task_status: trio.TaskStatus[str]) -> None:
             try:
                 await server.run(listen, shutdown=stop.wait, advertise=advertise, task_status=task_status)
-            except OSError as error:
-                raise UnreachableError(f"cannot listen on {listen}: {error.strerror or error}") from error
+            except* OSError as errors:
+                raise UnreachableError(f"cannot listen on {listen}: {root_reason(errors)}") from errors
             nursery.cancel_scope.cancel()
 
         url = await nursery.start(run)

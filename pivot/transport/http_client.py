@@ -18,7 +18,7 @@ from collections.abc import AsyncGenerator, AsyncIterator, Generator, Mapping
 from contextlib import aclosing, asynccontextmanager, contextmanager, suppress
 from http.cookiejar import CookieJar, DefaultCookiePolicy
 from types import TracebackType
-from typing import Final, NoReturn, cast, final
+from typing import Final, NoReturn, final
 
 import httpx
 import msgspec
@@ -33,6 +33,7 @@ from pivot.errors import (
     ResponseTooLargeError,
     TransportError,
     UnreachableError,
+    root_reason,
 )
 
 _IDLE_MAX: Final = 32
@@ -316,20 +317,6 @@ class _Call(msgspec.Struct, frozen=True):
             raise MisuseError(f"{self}: {root_reason(error)}") from error
         except (httpx.HTTPError, httpx.StreamError, trio.BrokenResourceError, OSError) as error:
             raise TransportError(f"{self}: the connection broke: {root_reason(error)}") from error
-
-
-def root_reason(error: BaseException) -> str:
-    """What was first wrong: the root of a chain of exceptions."""
-    root: BaseException | None = error
-    while root is not None:
-        error = root
-        if isinstance(error, BaseExceptionGroup):
-            root = cast("BaseExceptionGroup[BaseException]", error).exceptions[0]
-        else:
-            root = error.__cause__ or error.__context__
-    if isinstance(error, OSError) and error.strerror:
-        return error.strerror
-    return str(error) or type(error).__name__
 
 
 def normalize_url(address: str) -> str:

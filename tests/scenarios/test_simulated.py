@@ -1,7 +1,10 @@
 """The scenarios in the simulator, each over many seeds: other weather, other timing, the same end."""
 
+from collections.abc import Mapping
+
 import pytest
 
+from pivot.types import JsonValue
 from simulator import Run
 from simulator.experiment.plan import Durability
 from simulator.world.latency import ExponentialLatency, UniformLatency
@@ -13,7 +16,7 @@ FAIR = Conditions(latency=UniformLatency(base_s=0.001, spread_s=0.004))
 FOUL = Conditions(latency=ExponentialLatency(base_s=0.001, mean_s=0.02), loss=0.05, duplication=0.1)
 
 
-def assert_ends_as_expected(story: Story, state: dict[str, dict[str, object]]) -> None:
+def assert_ends_as_expected(story: Story, state: Mapping[str, Mapping[str, JsonValue]]) -> None:
     for member, table in state.items():
         for key, value in story.expected.items():
             assert table.get(key) == value, (member, key)
@@ -28,4 +31,4 @@ def test_nothing_is_lost_in(name: str, durability: Durability) -> None:
     for seed in range(SEEDS):
         run = Run.of(story.plan(seed, durability=durability, weather=FAIR if seed % 2 else FOUL))
         assert run.verdict == "ok", run
-        assert_ends_as_expected(story, dict(run.state))
+        assert_ends_as_expected(story, run.state)
