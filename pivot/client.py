@@ -205,14 +205,19 @@ class Client:
         """
         check_pattern(pattern)
         address = "ws" + self.url.removeprefix("http") + "/" + quote(pattern, safe="/*")
-        async with AsyncExitStack() as stack:
-            try:
-                socket = await stack.enter_async_context(
-                    open_websocket_url(address, max_message_size=FRAME_BYTES_MAX, connect_timeout=self._timeout_s)
-                )
-            except (OSError, HandshakeError, ConnectionTimeout) as error:
-                raise UnreachableError(f"{address} cannot be watched: {root_reason(error)}") from None
-            yield Watching(socket, address)
+        socket: WebSocketConnection | None = None
+        try:
+            async with AsyncExitStack() as stack:
+                try:
+                    socket = await stack.enter_async_context(
+                        open_websocket_url(address, max_message_size=FRAME_BYTES_MAX, connect_timeout=self._timeout_s)
+                    )
+                except (OSError, HandshakeError, ConnectionTimeout) as error:
+                    raise UnreachableError(f"{address} cannot be watched: {root_reason(error)}") from None
+                yield Watching(socket, address)
+        finally:
+            if socket is not None:  # trio-websocket leaves the connection open when the server said goodbye first
+                await socket._close_stream()  # pyright: ignore[reportPrivateUsage]
 
     async def _request(self, method: str, path: str, content: bytes | None = None, query: str = "") -> Response:
         url = f"{self.url}/{quote(path, safe='/*')}" + (f"?{query}" if query else "")

@@ -11,13 +11,14 @@ of the old one.
     send to a member id        ->  queued for that member's open stream, or lost when it has none
 
 Nothing waits and everything is bounded: a full queue ends its connection, and the protocol resumes from its cursors.
-Whoever loses a connection hears `link_lost`. Start at `HttpTransport.send`.
+Whoever loses a connection hears `link_lost`; what is lost on our side is counted. Start at `HttpTransport.send`.
 """
 
 from collections.abc import AsyncGenerator
 from contextlib import aclosing
 from typing import Final, final
 
+import msgspec
 import trio
 
 from pivot.core.messages import Envelope, Hello
@@ -29,12 +30,59 @@ from pivot.types import Address, MemberId
 
 STREAM_PATH: Final = "/_pivot/stream"
 ENVELOPES_PATH: Final = "/_pivot/envelopes"
+NDJSON: Final = "application/x-ndjson"
 POST_BYTES_MAX: Final = 2 * ENVELOPE_BYTES_MAX
 """Longest body of one post of envelopes."""
 QUEUE_BYTES_MAX: Final = 32 * 2**20
 """Most bytes that wait for one peer."""
 QUEUE_LINES_MAX: Final = 10_000
 """Most envelopes that wait for one peer."""
+
+# Why envelopes are lost.
+NO_STREAM: Final = "no stream"  # for a member that is not connected
+NOT_RUNNING: Final = "not running"
+FULL: Final = "queue full"
+ENDED: Final = "stream ended"  # they waited for it
+UNREACHABLE: Final = "unreachable"
+REFUSED: Final = "refused"
+
+_HEADERS: Final = {"content-type": NDJSON}
+_FULL_REASON: Final = f"{QUEUE_LINES_MAX} envelopes or {QUEUE_BYTES_MAX} bytes wait already"
+
+
+class HttpStatistics(msgspec.Struct, frozen=True):
+    """What a transport did since it began.
+
+    Attributes:
+        sent: envelopes it was given.
+        received: envelopes it handed to its member.
+        lost: envelopes it knows to be lost, by reason; those on a connection that broke are not known.
+        waiting: envelopes queued now, for all peers.
+        uplinks: leaders it speaks to.
+        downlinks: nodes whose streams are open.
+    """
+
+    sent: int
+    received: int
+    lost: dict[str, int]
+    waiting: int
+    uplinks: int
+    downlinks: int
+
+
+@final
+class Tally:
+    """Counts for `HttpStatistics`."""
+
+    def __init__(self) -> None:
+        self.sent = 0
+        self.received = 0
+        self.lost: dict[str, int] = {}
+
+    def lose(self, why: str, count: int = 1) -> None:
+        """Count lost envelopes."""
+        if count:
+            self.lost[why] = self.lost.get(why, 0) + count
 
 
 @final
@@ -47,19 +95,24 @@ class LineQueue:
         self._closed = False
         self._woken = trio.Event()
 
+    def __len__(self) -> int:
+        return len(self._lines)
+
     def put(self, line: bytes) -> bool:
-        """Add a line unless the queue is full; says whether it was added."""
-        if len(self._lines) >= QUEUE_LINES_MAX or self._size + len(line) > QUEUE_BYTES_MAX:
+        """Add a line unless the queue is full or closed; says whether it was added."""
+        if self._closed or len(self._lines) >= QUEUE_LINES_MAX or self._size + len(line) > QUEUE_BYTES_MAX:
             return False
         self._lines.append(line)
         self._size += len(line) + 1
         self._woken.set()
         return True
 
-    def close(self) -> None:
-        """End `chunks`; what waits is lost."""
+    def close(self) -> int:
+        """End `chunks`; what waits is lost, says how many lines."""
         self._closed = True
         self._woken.set()
+        lost, self._lines, self._size = len(self._lines), [], 0
+        return lost
 
     async def chunks(self, bytes_max: int) -> AsyncGenerator[bytes, None]:
         """Everything that waits, as few chunks as `bytes_max` allows, each line with its newline; until closed."""
@@ -84,7 +137,14 @@ class Uplink:
     """A node's connection to its leader."""
 
     def __init__(
-        self, url: Address, *, client: HttpClient, receiver: Receiver, nursery: trio.Nursery, silence_s: float
+        self,
+        url: Address,
+        *,
+        client: HttpClient,
+        receiver: Receiver,
+        tally: Tally,
+        nursery: trio.Nursery,
+        silence_s: float,
     ) -> None:
         """Begin without a stream.
 
@@ -92,17 +152,24 @@ class Uplink:
             url: the leader's address.
             client: makes the requests.
             receiver: who takes what comes in.
+            tally: counts what becomes of envelopes.
             nursery: in which the requests run.
             silence_s: a stream that says nothing for so long is given up.
         """
         self._url = url
         self._client = client
         self._receiver = receiver
+        self._tally = tally
         self._nursery = nursery
         self._silence_s = silence_s
         self._queue = LineQueue()
         self._stream = trio.CancelScope()
         nursery.start_soon(self._post)
+
+    @property
+    def waiting(self) -> int:
+        """How many envelopes wait to be posted."""
+        return len(self._queue)
 
     def send(self, envelope: Envelope) -> None:
         """Post an envelope, or open a new stream with it when it is a Hello."""
@@ -112,9 +179,8 @@ class Uplink:
             self._stream = trio.CancelScope()
             self._nursery.start_soon(self._read, line, self._stream)
         elif not self._queue.put(line):
-            self._receiver.link_lost(
-                self._url, f"{QUEUE_LINES_MAX} envelopes or {QUEUE_BYTES_MAX} bytes wait to be posted"
-            )
+            self._tally.lose(FULL)
+            self._receiver.link_lost(self._url, _FULL_REASON)
 
     async def _read(self, hello: bytes, scope: trio.CancelScope) -> None:
         """Open the stream with a Hello and take envelopes from it until it ends."""
@@ -122,10 +188,12 @@ class Uplink:
         with scope:
             try:
                 async with self._client.stream_lines(
-                    "POST", self._url + STREAM_PATH, content=hello, silence_s=self._silence_s
+                    "POST", self._url + STREAM_PATH, content=hello, headers=_HEADERS, silence_s=self._silence_s
                 ) as lines:
                     async for line in lines:
-                        self._receiver.receive(decode(line), self._url)
+                        envelope = decode(line)
+                        self._tally.received += 1
+                        self._receiver.receive(envelope, self._url)
             except RefusedError as error:
                 reason = f"the leader answered {error.status}: {error.reason}"
             except (TransportError, PeerError) as error:
@@ -138,11 +206,15 @@ class Uplink:
         async with aclosing(self._queue.chunks(POST_BYTES_MAX)) as chunks:
             async for chunk in chunks:
                 try:
-                    response = await self._client.request("POST", self._url + ENVELOPES_PATH, content=chunk)
+                    response = await self._client.request(
+                        "POST", self._url + ENVELOPES_PATH, content=chunk, headers=_HEADERS
+                    )
                 except TransportError as error:
+                    self._tally.lose(UNREACHABLE, chunk.count(b"\n"))
                     self._receiver.link_lost(self._url, str(error))
                     continue
                 if response.status >= 300:
+                    self._tally.lose(REFUSED, chunk.count(b"\n"))
                     reason = response.body[:200].decode(errors="replace").strip()
                     self._receiver.link_lost(self._url, f"the leader answered {response.status}: {reason}")
 
@@ -164,6 +236,7 @@ class HttpTransport:
         self._nursery: trio.Nursery | None = None
         self._uplinks: dict[Address, Uplink] = {}
         self._downlinks: dict[MemberId, LineQueue] = {}
+        self._tally = Tally()
 
     def attach(self, receiver: Receiver) -> None:
         """See `Transport.attach`."""
@@ -172,11 +245,15 @@ class HttpTransport:
     def send(self, envelope: Envelope) -> None:
         """See `Transport.send`; before and after `run` everything is lost."""
         target = envelope.target
+        self._tally.sent += 1
         downlink = self._downlinks.get(MemberId(target))
-        if downlink is not None:
+        if self._nursery is None:
+            self._tally.lose(NOT_RUNNING)
+        elif downlink is not None:
             if not downlink.put(encode(envelope)):
-                downlink.close()
-        elif target.startswith("http") and self._nursery is not None:
+                self._tally.lose(FULL)
+                self._end(MemberId(target), downlink, _FULL_REASON)
+        elif target.startswith("http"):
             uplink = self._uplinks.get(target)
             if uplink is None:
                 assert self._receiver is not None, "attach comes before send"
@@ -184,10 +261,13 @@ class HttpTransport:
                     target,
                     client=self._client,
                     receiver=self._receiver,
+                    tally=self._tally,
                     nursery=self._nursery,
                     silence_s=self._silence_s,
                 )
             uplink.send(envelope)
+        else:
+            self._tally.lose(NO_STREAM)
 
     async def run(self, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
         """Carry envelopes until cancelled; open streams end then."""
@@ -203,30 +283,47 @@ class HttpTransport:
 
     def close_downlinks(self) -> None:
         """End the streams to our nodes, so that they come again, or go elsewhere."""
-        for downlink in self._downlinks.values():
-            downlink.close()
+        for member, downlink in tuple(self._downlinks.items()):
+            self._end(member, downlink, "we have ended its stream")
+
+    def statistics(self) -> HttpStatistics:
+        """What it did so far."""
+        return HttpStatistics(
+            sent=self._tally.sent,
+            received=self._tally.received,
+            lost=dict(self._tally.lost),
+            waiting=sum(map(len, self._downlinks.values())) + sum(uplink.waiting for uplink in self._uplinks.values()),
+            uplinks=len(self._uplinks),
+            downlinks=len(self._downlinks),
+        )
 
     # The server's side (called by `http_server`) ------------------------------------------------------------------
 
     def deliver(self, envelope: Envelope) -> None:
         """Hand a node's envelope to the member."""
         assert self._receiver is not None, "attach comes before receive"
+        self._tally.received += 1
         self._receiver.receive(envelope, Address(envelope.sender))
 
     async def stream(self, hello: Envelope) -> AsyncGenerator[bytes, None]:
         """The response to a node's Hello: everything for that member, until its next Hello or either side ends it."""
-        assert self._receiver is not None, "attach comes before stream"
         queue = LineQueue()
         before = self._downlinks.get(hello.sender)
         self._downlinks[hello.sender] = queue
         if before is not None:
-            before.close()
+            self._tally.lose(ENDED, before.close())
         self.deliver(hello)
         try:
             async with aclosing(queue.chunks(QUEUE_BYTES_MAX)) as chunks:
                 async for chunk in chunks:
                     yield chunk
         finally:
-            if self._downlinks.get(hello.sender) is queue:
-                del self._downlinks[hello.sender]
-                self._receiver.link_lost(Address(hello.sender), "its stream has ended")
+            self._end(hello.sender, queue, "its stream has ended")
+
+    def _end(self, member: MemberId, downlink: LineQueue, reason: str) -> None:
+        """End a stream; unless it was replaced by another, our member hears that the link is lost."""
+        self._tally.lose(ENDED, downlink.close())
+        if self._downlinks.get(member) is downlink:
+            del self._downlinks[member]
+            assert self._receiver is not None, "attach comes before stream"
+            self._receiver.link_lost(Address(member), reason)

@@ -14,7 +14,7 @@ from quart_trio import QuartTrio
 from pivot.core.messages import Hello
 from pivot.errors import BadEnvelopeError, PeerError
 from pivot.transport.codec import decode
-from pivot.transport.http import ENVELOPES_PATH, POST_BYTES_MAX, STREAM_PATH, HttpTransport
+from pivot.transport.http import ENVELOPES_PATH, NDJSON, POST_BYTES_MAX, STREAM_PATH, HttpTransport
 
 JSON: Final = "application/json"
 
@@ -32,11 +32,22 @@ async def read_body() -> bytes:
     return body
 
 
+def _other_type() -> Response | None:
+    """The answer to a body that does not say that it is envelopes, such as one that a web page made a browser send."""
+    if request.mimetype == NDJSON:
+        return None
+    reason = f"content type is {request.mimetype!r}, it must be {NDJSON}"
+    return error_response(HTTPStatus.UNSUPPORTED_MEDIA_TYPE, reason)
+
+
 def add_transport_routes(app: QuartTrio, transport: HttpTransport) -> None:
     """Let nodes reach the member that `transport` serves."""
 
     @app.post(STREAM_PATH)
     async def stream() -> Response:
+        refusal = _other_type()
+        if refusal is not None:
+            return refusal
         line = await read_body()
         try:
             hello = decode(line.strip())
@@ -45,12 +56,15 @@ def add_transport_routes(app: QuartTrio, transport: HttpTransport) -> None:
         except PeerError as error:
             return error_response(HTTPStatus.BAD_REQUEST, str(error))
 
-        response = Response(transport.stream(hello), content_type="application/x-ndjson")
+        response = Response(transport.stream(hello), content_type=NDJSON)
         response.timeout = None
         return response
 
     @app.post(ENVELOPES_PATH)
     async def envelopes() -> Response:
+        refusal = _other_type()
+        if refusal is not None:
+            return refusal
         body = await read_body()
         if len(body) > POST_BYTES_MAX:
             reason = f"body has {len(body)} bytes, at most {POST_BYTES_MAX} are allowed"

@@ -1,0 +1,198 @@
+"""REST and WebSocket of one server, over real sockets, with our client and with raw requests."""
+
+import gc
+from collections.abc import AsyncGenerator
+from contextlib import asynccontextmanager
+from typing import Any
+
+import msgspec
+import pytest
+import trio
+
+from pivot.actors.entropy import SystemEntropy
+from pivot.actors.wallclock import system_clock
+from pivot.client import Client
+from pivot.config import Config, Key
+from pivot.engine.memory import MemoryEngine
+from pivot.errors import NotFoundError, RefusedError
+from pivot.server.server import Server
+from pivot.transport.http_client import HttpClient, Response
+from pivot.types import Epoch, StoreId
+
+CONFIG = Config(keys=(Key("settings"), Key("users/*"), Key("box/*/things/*")))
+
+
+@asynccontextmanager
+async def running(config: Config = CONFIG) -> AsyncGenerator[str, None]:
+    entropy = SystemEntropy()
+    engine = MemoryEngine(store=StoreId(entropy.new_id()), epoch=Epoch(entropy.new_id()))
+    server = Server(config, engine=engine, wall=system_clock, entropy=entropy)
+    stop = trio.Event()
+    async with trio.open_nursery() as nursery:
+
+        async def run(*, task_status: trio.TaskStatus[str]) -> None:
+            await server.run("127.0.0.1:0", shutdown=stop.wait, task_status=task_status)
+
+        yield await nursery.start(run)
+        stop.set()
+
+
+async def request(url: str, method: str, path: str, body: bytes | None = None) -> Response:
+    async with HttpClient() as http:
+        return await http.request(method, url + path, content=body, timeout_s=10)
+
+
+def error_of(response: Response) -> str:
+    assert response.body.count(b"\n") == 1
+    error: str = msgspec.json.decode(response.body)["error"]
+    return error
+
+
+async def test_a_replace_keeps_created_and_has_a_later_stamp() -> None:
+    async with running() as url, Client(url) as client:
+        first = await client.set("settings", 1)
+        created = await client.get("settings")
+        assert (created.created, created.updated, created.index) == (first.stamp, 0, "settings")
+        second = await client.set("settings", {"a": 1.5})
+        replaced = await client.get("settings")
+        assert (replaced.created, replaced.updated, replaced.data) == (first.stamp, second.stamp, {"a": 1.5})
+        assert second.stamp > first.stamp
+
+
+async def test_lists_are_newest_first_and_globs_may_stand_in_the_middle() -> None:
+    async with running() as url, Client(url) as client:
+        for key in ("box/a/things/1", "box/b/things/2", "box/a/other/3"):
+            await client.set(key, key)
+        assert [item.path for item in await client.get_list("box/*/things/*")] == ["box/b/things/2", "box/a/things/1"]
+        assert await client.get_list("nothing/*") == []
+
+
+async def test_a_glob_delete_removes_what_matches_and_a_deleted_key_is_absent() -> None:
+    async with running() as url, Client(url) as client:
+        pushed = await client.push("users/*", 1)
+        await client.set("users/ann", 2)
+        await client.delete(f"users/{pushed.index}")
+        with pytest.raises(NotFoundError):
+            await client.get(f"users/{pushed.index}")
+        assert [item.path for item in await client.get_list("users/*")] == ["users/ann"]
+        await client.delete("users/*")
+        await client.delete("users/*")
+        assert await client.get_list("users/*") == []
+        with pytest.raises(NotFoundError, match="users/ann"):
+            await client.delete("users/ann")
+
+
+async def test_a_key_of_no_collection_is_stored_here() -> None:
+    async with running() as url, Client(url) as client:
+        await client.set("elsewhere/deep/down", [])
+        assert (await client.get("elsewhere/deep/down")).data == []
+        assert [key async for key in client.keys("deep")] == ["elsewhere/deep/down"]
+
+
+@pytest.mark.parametrize(
+    ("method", "path", "body", "status", "named"),
+    [
+        ("POST", "/settings", b"", 400, "empty"),
+        ("POST", "/settings", b"{", 400, "not JSON"),
+        ("POST", "/settings", b"NaN", 400, "NaN"),
+        ("POST", "/settings", b'{"a":1,"a":2}', 400, "'a'"),
+        ("POST", "/settings", b'"\xff"', 400, "UTF-8"),
+        ("POST", "/settings", b'"\\ud800"', 400, "surrogate"),
+        ("POST", "/settings", b"[" * 100_000, 400, "deep"),
+        ("POST", "/settings", b'"' + b"x" * 2**20 + b'"', 413, "1048576"),
+        ("POST", "/a/*/b", b"1", 400, "a/*/b"),
+        ("POST", "/a*", b"1", 400, "a*"),
+        ("POST", "/a//b", b"1", 400, "a//b"),
+        ("POST", "/a/", b"1", 400, "a/"),
+        ("POST", "/" + "k" * 513, b"1", 400, "512"),
+        ("POST", "/%00", b"1", 400, "may only have"),
+        ("POST", "/%2E%2E/x", b"1", 400, ".."),
+        ("POST", "/_pivot/mine", b"1", 400, "_pivot"),
+        ("GET", "/a%20b", None, 400, "a b"),
+        ("GET", "/absent", None, 404, "absent"),
+        ("DELETE", "/absent", None, 404, "absent"),
+        ("GET", "/?api=keys&page=0", None, 400, "page is 0"),
+        ("GET", "/?api=keys&limit=many", None, 400, "whole numbers"),
+        ("TRACE", "/settings", None, 405, ""),
+    ],
+)
+async def test_a_wrong_request_is_refused_with_one_line_and_changes_nothing(
+    method: str, path: str, body: bytes | None, status: int, named: str
+) -> None:
+    async with running() as url:
+        response = await request(url, method, path, body)
+        assert response.status == status, response
+        assert named in error_of(response)
+        keys = msgspec.json.decode((await request(url, "GET", "/?api=keys")).body)
+        assert keys["total"] == 0
+
+
+async def next_state(states: Any) -> Any:
+    with trio.fail_after(10):
+        return await anext(states)
+
+
+async def test_a_subscriber_sees_the_state_now_and_after_each_change() -> None:
+    async with running() as url, Client(url) as client, client.watch("users/*") as states:
+        assert await next_state(states) == []
+        await client.set("users/ann", 1)
+        (ann,) = await next_state(states)
+        assert (ann["path"], ann["data"]) == ("users/ann", 1)
+        await client.set("settings", "not in this list")
+        await client.delete("users/ann")
+        assert await next_state(states) == []
+
+
+async def test_a_subscriber_of_an_absent_key_sees_the_empty_object() -> None:
+    async with running() as url, Client(url) as client, client.watch("settings") as states:
+        assert await next_state(states) == {"created": 0, "updated": 0, "index": "", "data": {}}
+        await client.set("settings", 3)
+        assert (await next_state(states))["data"] == 3
+
+
+async def test_the_last_state_reaches_every_subscriber_under_writes() -> None:
+    writes = 200
+    async with running() as url, Client(url) as client, trio.open_nursery() as nursery:
+        left, all_saw = 5, trio.Event()
+
+        async def follow() -> None:
+            nonlocal left
+            async with Client(url) as mine, mine.watch("settings") as states:
+                async for state in states:
+                    assert isinstance(state, dict)
+                    if state["data"] == writes:
+                        left -= 1
+                        if not left:
+                            all_saw.set()
+                        return
+
+        for _ in range(left):
+            nursery.start_soon(follow)
+        for number in range(1, writes + 1):
+            await client.set("settings", number)
+        with trio.fail_after(10):
+            await all_saw.wait()
+
+
+async def test_a_subscription_to_a_bad_pattern_is_refused_with_a_reason(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("pivot.client.check_pattern", str)  # a client that does not look itself
+    async with running() as url, Client(url) as client, client.watch("a*") as states:
+        with pytest.raises(RefusedError, match=r"a\*"):
+            await anext(states)
+    gc.collect()  # a connection left open would be noticed here
+
+
+async def test_status_names_the_member_its_collections_and_its_durability() -> None:
+    async with running() as url, Client(url) as client:
+        await client.set("users/ann", 1)
+        status: Any = await client.status()
+        assert (status["role"], status["durability"]) == ("pivot", "memory")
+        users = next(c for c in status["collections"] if c["path"] == "users/*")
+        assert (users["entries"], users["tombstones"]) == (1, 0)
+
+
+async def test_a_refusal_carries_its_status_and_reason_to_the_client() -> None:
+    async with running() as url, Client(url) as client:
+        with pytest.raises(RefusedError) as refused:
+            await client.set("settings", "x" * (2**20 + 1))
+        assert refused.value.status == 413
