@@ -218,6 +218,8 @@ class HttpClient:
             request = self._client.build_request(
                 call.method, call.url, content=content, headers=headers, timeout=call.timeouts()
             )
+            if content:
+                request.stream = _Body(content)
             answer = await self._client.send(request, stream=True)
         chunks = answer.aiter_bytes()
         try:
@@ -259,6 +261,25 @@ class HttpClient:
     def _check_line(self, call: "_Call", size: int) -> None:
         if size > self._line_bytes_max:
             raise ResponseTooLargeError(f"{call}: a line has more than {self._line_bytes_max} bytes")
+
+
+@final
+class _Body(httpx.AsyncByteStream):
+    """A request's content; httpx's own is a generator that is left to the garbage collector when sending fails."""
+
+    def __init__(self, content: bytes) -> None:
+        self._content = content
+        self._given = False
+
+    def __aiter__(self) -> "_Body":
+        self._given = False
+        return self
+
+    async def __anext__(self) -> bytes:
+        if self._given:
+            raise StopAsyncIteration
+        self._given = True
+        return self._content
 
 
 @final

@@ -94,7 +94,7 @@ class Skew(_Operation, frozen=True, tag="skew"):
 
 
 class Settle(_Operation, frozen=True, tag="settle"):
-    """By now all members that run are equal; in a real cluster, wait until they are."""
+    """Wait until all members that run are equal and have nothing left to offer; what follows is that much later."""
 
 
 Workload: TypeAlias = Write | Push | Delete
@@ -123,7 +123,7 @@ class Plan(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True
         knobs: timings and limits of the members.
         steps: what happens, in any order.
         safety_s: when faults stop: links heal, crashed members restart, clocks are right again.
-        liveness_s: how long after that everything must have converged.
+        liveness_s: how long after that everything must have converged, and how long a `settle` may take.
     """
 
     version: int = VERSION
@@ -279,7 +279,7 @@ def restart(member: str) -> Restart:
 
 
 def settle() -> Settle:
-    """By now all members that run must be equal."""
+    """Wait until all members that run are equal; what follows is that much later."""
     return Settle()
 
 

@@ -6,6 +6,7 @@ Start at `play`.
 """
 
 from functools import partial
+from operator import attrgetter
 from typing import Final, Literal, assert_never, final
 
 import msgspec
@@ -26,13 +27,13 @@ from simulator.experiment.plan import (
     Fault,
     Heal,
     Isolate,
-    Operation,
     Partition,
     Plan,
     Push,
     Restart,
     Settle,
     Skew,
+    Workload,
     Write,
 )
 from simulator.loop import run, sleep_until
@@ -61,7 +62,7 @@ class Outcome(msgspec.Struct, frozen=True, kw_only=True):
         records: what clients saw.
         ledger: what became of every acknowledged write.
         conflicts: lost updates that members reported.
-        settled: whether all members that ran were equal at every `settle`.
+        settled: whether members became equal in time at every `settle`.
         network: what the network did.
         trace: every event, when they were kept.
     """
@@ -137,11 +138,16 @@ class World:
             self._nursery = nursery
             for host in self._hosts.values():
                 heap.call_soon(partial(self._start, host))
-            for step in plan.steps:
-                heap.post_at(round(step.at_s * 1e9), partial(self._do, step.operation))
-            safe_ns = round(plan.safety_s * 1e9)
+            last_ns = late_ns = 0
+            for step in sorted(plan.steps, key=attrgetter("at_s")):
+                last_ns = round(step.at_s * 1e9) + late_ns
+                if isinstance(step.operation, Settle):
+                    await sleep_until(last_ns)
+                    late_ns += await self._settle()
+                else:
+                    heap.post_at(last_ns, partial(self._do, step.operation))
+            safe_ns = round(plan.safety_s * 1e9) + late_ns
             heap.post_at(safe_ns, self._end_faults)
-            last_ns = max((round(step.at_s * 1e9) for step in plan.steps), default=0)
             end_ns = safe_ns + round(plan.liveness_s * 1e9)
             await sleep_until(last_ns)
             while heap.now_ns < end_ns:
@@ -155,6 +161,17 @@ class World:
             outcome = self._outcome(converged_ns)
             nursery.cancel_scope.cancel()
         return outcome
+
+    async def _settle(self) -> int:
+        """Wait until all members that run are equal and have nothing left to offer; returns how long it took, ns."""
+        begin_ns = self._heap.now_ns
+        end_ns = begin_ns + round(self._plan.liveness_s * 1e9)
+        while not self._quiet():
+            if self._heap.now_ns >= end_ns:
+                self._settled = False
+                break
+            await sleep_until(self._heap.now_ns + LOOK_NS)
+        return self._heap.now_ns - begin_ns
 
     # Members -----------------------------------------------------------------------------------------------------
 
@@ -213,12 +230,10 @@ class World:
 
     # What happens ------------------------------------------------------------------------------------------------
 
-    def _do(self, operation: Operation) -> None:
+    def _do(self, operation: Workload | Fault) -> None:
         match operation:
             case Write() | Push() | Delete():
                 self._ask(operation)
-            case Settle():
-                self._settled = self._settled and self._equal()
             case _:
                 self._fault(operation)
 
@@ -303,9 +318,13 @@ class World:
         return {name: host.member.table() for name, host in self._hosts.items() if host.member is not None}
 
     def _converged(self) -> bool:
-        """Whether all members run and are equal, and no node has anything left to offer."""
-        members = [host.member for host in self._hosts.values()]
-        return all(member is not None and not member.outbox_size() for member in members) and self._equal()
+        """Whether all members run, are equal and have nothing left to offer."""
+        return all(host.member is not None for host in self._hosts.values()) and self._quiet()
+
+    def _quiet(self) -> bool:
+        """Whether all members that run are equal and have nothing left to offer."""
+        members = [host.member for host in self._hosts.values() if host.member is not None]
+        return not any(member.outbox_size() for member in members) and self._equal()
 
     def _equal(self) -> bool:
         """Whether all members that run show users the same."""

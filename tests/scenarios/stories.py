@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from pivot.types import JsonValue
-from simulator import Plan, crash, delete, heal, isolate, push, restart, write
+from simulator import Plan, crash, delete, heal, isolate, push, restart, settle, write
 from simulator.experiment.plan import Operation, Step
 
 K = 20
@@ -71,10 +71,11 @@ STORIES: dict[str, Story] = {
     "S8": Story(
         [
             (0.5, write("leader", "users/gone", "here")),
-            (7.0, isolate("n1")),  # by then the node has it, also in foul weather
-            (7.5, delete("n1", "users/gone")),
-            (8.0, write("leader", "users/other", 1)),
-            (8.5, heal()),
+            (1.0, settle()),  # in any weather
+            (1.5, isolate("n1")),
+            (2.0, delete("n1", "users/gone")),
+            (2.5, write("leader", "users/other", 1)),
+            (3.0, heal()),
         ],
         {"users/gone": None, "users/other": 1},
     ),
@@ -86,6 +87,7 @@ STORIES: dict[str, Story] = {
         [
             *pushes("leader", 0.5),
             (1.5, write("n1", "settings", "kept")),
+            (2.0, settle()),  # what the leader alone has dies with it
             (2.5, crash("leader")),
             (3.5, restart("leader")),
             (3.6, write("leader", "users/first", 1)),
