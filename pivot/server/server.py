@@ -32,7 +32,7 @@ from pivot.transport.hosting import host
 from pivot.transport.http import POST_BYTES_MAX, HttpTransport
 from pivot.transport.http_client import HttpClient
 from pivot.transport.http_server import add_transport_routes, error_response
-from pivot.types import MemberId
+from pivot.types import Address, MemberId
 
 ADVERTISE_AFTER_S: Final = 5.0
 """How long a node that wants to register waits to see whether it is registered already."""
@@ -60,7 +60,9 @@ class Server:
         self._hub = Hub()
         self._timeline = TrioTimeline()
         self._client = HttpClient()
-        self._transport = HttpTransport(self._client, silence_s=config.knobs.silence_s_max)
+        self._transport = HttpTransport(
+            self._client, leader=Address(config.cluster_url), silence_s=config.knobs.silence_s_max
+        )
         self.member = Member(
             config,
             member=MemberId(config.name or entropy.new_id()),

@@ -8,7 +8,9 @@ otherwise is posted, again all that is queued at once, to `/_pivot/envelopes`. A
 of the old one.
 
     send to our leader's URL   ->  Uplink: Hello opens the stream, the rest is queued and posted
-    send to a member id        ->  queued for that member's open stream, or lost when it has none
+    send to anybody else       ->  queued for that member's open stream, or lost when it has none
+
+So a peer that calls itself by an address cannot make us send requests there.
 
 Nothing waits and everything is bounded: a full queue ends its connection, and the protocol resumes from its cursors.
 Whoever loses a connection hears `link_lost`; what is lost on our side is counted. Start at `HttpTransport.send`.
@@ -58,7 +60,6 @@ class HttpStatistics(msgspec.Struct, frozen=True):
         received: envelopes it handed to its member.
         lost: envelopes it knows to be lost, by reason; those on a connection that broke are not known.
         waiting: envelopes queued now, for all peers.
-        uplinks: leaders it speaks to.
         downlinks: nodes whose streams are open.
     """
 
@@ -66,7 +67,6 @@ class HttpStatistics(msgspec.Struct, frozen=True):
     received: int
     lost: dict[str, int]
     waiting: int
-    uplinks: int
     downlinks: int
 
 
@@ -223,18 +223,20 @@ class Uplink:
 class HttpTransport:
     """One member's way to the others, both as a node and as a leader. Runs with `run`."""
 
-    def __init__(self, client: HttpClient, *, silence_s: float) -> None:
+    def __init__(self, client: HttpClient, *, leader: Address, silence_s: float) -> None:
         """Begin unconnected.
 
         Args:
             client: makes the requests.
+            leader: URL of our leader; empty = we have none.
             silence_s: a stream that says nothing for so long is given up.
         """
         self._client = client
+        self._leader = leader
         self._silence_s = silence_s
         self._receiver: Receiver | None = None
         self._nursery: trio.Nursery | None = None
-        self._uplinks: dict[Address, Uplink] = {}
+        self._uplink: Uplink | None = None
         self._downlinks: dict[MemberId, LineQueue] = {}
         self._tally = Tally()
 
@@ -249,15 +251,10 @@ class HttpTransport:
         downlink = self._downlinks.get(MemberId(target))
         if self._nursery is None:
             self._tally.lose(NOT_RUNNING)
-        elif downlink is not None:
-            if not downlink.put(encode(envelope)):
-                self._tally.lose(FULL)
-                self._end(MemberId(target), downlink, _FULL_REASON)
-        elif target.startswith("http"):
-            uplink = self._uplinks.get(target)
-            if uplink is None:
+        elif self._leader and target == self._leader:
+            if self._uplink is None:
                 assert self._receiver is not None, "attach comes before send"
-                uplink = self._uplinks[target] = Uplink(
+                self._uplink = Uplink(
                     target,
                     client=self._client,
                     receiver=self._receiver,
@@ -265,9 +262,12 @@ class HttpTransport:
                     nursery=self._nursery,
                     silence_s=self._silence_s,
                 )
-            uplink.send(envelope)
-        else:
+            self._uplink.send(envelope)
+        elif downlink is None:
             self._tally.lose(NO_STREAM)
+        elif not downlink.put(encode(envelope)):
+            self._tally.lose(FULL)
+            self._end(MemberId(target), downlink, _FULL_REASON)
 
     async def run(self, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
         """Carry envelopes until cancelled; open streams end then."""
@@ -278,7 +278,7 @@ class HttpTransport:
                 await trio.sleep_forever()
             finally:
                 self._nursery = None
-                self._uplinks.clear()
+                self._uplink = None
                 self.close_downlinks()
 
     def close_downlinks(self) -> None:
@@ -292,8 +292,7 @@ class HttpTransport:
             sent=self._tally.sent,
             received=self._tally.received,
             lost=dict(self._tally.lost),
-            waiting=sum(map(len, self._downlinks.values())) + sum(uplink.waiting for uplink in self._uplinks.values()),
-            uplinks=len(self._uplinks),
+            waiting=sum(map(len, self._downlinks.values())) + (self._uplink.waiting if self._uplink else 0),
             downlinks=len(self._downlinks),
         )
 

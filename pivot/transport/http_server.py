@@ -10,13 +10,16 @@ from typing import Final
 import msgspec
 from quart import Response, request
 from quart_trio import QuartTrio
+from werkzeug.exceptions import RequestEntityTooLarge
 
-from pivot.core.messages import Hello
+from pivot.core.messages import Envelope, Hello
 from pivot.errors import BadEnvelopeError, PeerError
 from pivot.transport.codec import decode
 from pivot.transport.http import ENVELOPES_PATH, NDJSON, POST_BYTES_MAX, STREAM_PATH, HttpTransport
 
 JSON: Final = "application/json"
+NAME_MAX: Final = 255
+"""Longest name of a member."""
 
 
 def error_response(status: HTTPStatus, reason: str) -> Response:
@@ -26,8 +29,15 @@ def error_response(status: HTTPStatus, reason: str) -> Response:
 
 
 async def read_body() -> bytes:
-    """The body of the request at hand, whole."""
-    body = await request.get_data(as_text=False)
+    """The body of the request at hand, whole.
+
+    Raises:
+        RequestEntityTooLarge: it has more bytes than the application allows (status 413).
+    """
+    try:
+        body = await request.get_data(as_text=False)
+    except RequestEntityTooLarge:
+        raise RequestEntityTooLarge(f"body has more than {request.max_content_length} bytes") from None
     assert isinstance(body, bytes), type(body)
     return body
 
@@ -40,6 +50,19 @@ def _other_type() -> Response | None:
     return error_response(HTTPStatus.UNSUPPORTED_MEDIA_TYPE, reason)
 
 
+def _judge(line: bytes) -> Envelope:
+    """The envelope that a node wrote.
+
+    Raises:
+        PeerError: see `decode`; or its sender is called like an address, which is what we call our leader.
+    """
+    envelope = decode(line)
+    if not 0 < len(envelope.sender) <= NAME_MAX or "://" in envelope.sender:
+        shown = envelope.sender[:NAME_MAX]
+        raise BadEnvelopeError(f"sender is {shown!r}, it must be a name of 1 to {NAME_MAX} characters, no address")
+    return envelope
+
+
 def add_transport_routes(app: QuartTrio, transport: HttpTransport) -> None:
     """Let nodes reach the member that `transport` serves."""
 
@@ -50,7 +73,7 @@ def add_transport_routes(app: QuartTrio, transport: HttpTransport) -> None:
             return refusal
         line = await read_body()
         try:
-            hello = decode(line.strip())
+            hello = _judge(line.strip())
             if not isinstance(hello.body, Hello):
                 raise BadEnvelopeError("a stream begins with a hello")
         except PeerError as error:
@@ -71,7 +94,7 @@ def add_transport_routes(app: QuartTrio, transport: HttpTransport) -> None:
             return error_response(HTTPStatus.REQUEST_ENTITY_TOO_LARGE, reason)
         try:
             # All are judged before the first is taken: a refused post changes nothing.
-            judged = [decode(line) for line in body.split(b"\n") if line]
+            judged = [_judge(line) for line in body.split(b"\n") if line]
         except PeerError as error:
             return error_response(HTTPStatus.BAD_REQUEST, str(error))
         for envelope in judged:

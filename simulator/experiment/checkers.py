@@ -93,8 +93,6 @@ def _diverged(plan: Plan, outcome: Outcome) -> list[Violation]:
 
 def _unsettled(outcome: Outcome) -> list[Violation]:
     """The plan says when members must be equal before it goes on."""
-    return (
-        []
-        if outcome.settled
-        else [Violation("settle", "", "members did not become equal in time where the plan waits for it")]
-    )
+    if outcome.settled:
+        return []
+    return [Violation("settle", "", "members did not become equal in time where the plan waits for it")]

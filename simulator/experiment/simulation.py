@@ -167,7 +167,7 @@ class Run:
         head = "".join(f"<th>{escape(member)}</th>" for member in state)
         rows = "".join(
             f"<tr><th>{escape(key)}</th>"
-            + "".join(f"<td>{escape(repr(table[key])) if key in table else '-'}</td>" for table in state.values())
+            + "".join(f"<td>{escape(json.dumps(table[key])) if key in table else '-'}</td>" for table in state.values())
             + "</tr>"
             for key in keys
         )

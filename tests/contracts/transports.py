@@ -225,13 +225,13 @@ class SimulatedPair:
 class HttpPair:
     """What both kinds of HTTP share."""
 
-    def __init__(self, client: HttpClient, leader_client: HttpClient) -> None:
+    def __init__(self, client: HttpClient, leader_client: HttpClient, leader: str) -> None:
         self.waiting_max = QUEUE_LINES_MAX
         self.timeline: Timeline = TrioTimeline()
-        self.leader_address = Address("http://leader:80")
+        self.leader_address = Address(leader)
         self.node, self.leader = Recorder(), Recorder()
-        self.node_http = HttpTransport(client, silence_s=FOR_EVER_S)
-        self.leader_http = HttpTransport(leader_client, silence_s=FOR_EVER_S)
+        self.node_http = HttpTransport(client, leader=self.leader_address, silence_s=FOR_EVER_S)
+        self.leader_http = HttpTransport(leader_client, leader=Address(""), silence_s=FOR_EVER_S)
         self.node_transport: Transport = self.node_http
         self.leader_transport: Transport = self.leader_http
         self.node_transport.attach(self.node)
@@ -280,7 +280,7 @@ async def asgi_pair() -> AsyncGenerator[HttpPair]:
     """A pair in process."""
     gate = Gate()
     async with HttpClient(transport=gate) as client, trio.open_nursery() as nursery:
-        pair = HttpPair(client, client)
+        pair = HttpPair(client, client, "http://leader:80")
         gate.app = pair.app
 
         def mode(name: str) -> None:
@@ -298,23 +298,19 @@ async def socket_pair() -> AsyncGenerator[HttpPair]:
     """A pair over loopback, through a proxy whose target never changes its address for the node."""
     [deaf] = await trio.open_tcp_listeners(0, host="127.0.0.1")  # connects, and never reads
     async with deaf, HttpClient() as client, HttpClient() as leader_client, trio.open_nursery() as nursery:
-        pair = HttpPair(client, leader_client)
-        url: str = await nursery.start(
-            partial(host, pair.app, "127.0.0.1:0", shutdown=trio.sleep_forever),
-        )
-        leader = url.removeprefix("http://")
-        target = [leader]
+        target = [""]
         proxy = Proxy(lambda: target[0])
+        await nursery.start(proxy.run)
+        pair = HttpPair(client, leader_client, proxy.address)
+        url: str = await nursery.start(partial(host, pair.app, "127.0.0.1:0", shutdown=trio.sleep_forever))
+        target[0] = url.removeprefix("http://")
 
-        def point_at(address: str) -> None:
+        def stall() -> None:
             proxy.cut()
-            target[0] = address
+            target[0] = "127.0.0.1:{1}".format(*deaf.socket.getsockname())
             proxy.heal()
 
-        pair.away, pair.back = proxy.cut, proxy.heal
-        pair.stall = partial(point_at, "127.0.0.1:{1}".format(*deaf.socket.getsockname()))
-        await nursery.start(proxy.run)
-        pair.leader_address = Address(proxy.address)
+        pair.away, pair.back, pair.stall = proxy.cut, proxy.heal, stall
         await nursery.start(pair.run)
         await nursery.start(pair.leader_http.run)
         yield pair
