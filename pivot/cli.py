@@ -71,6 +71,9 @@ def serve(
         Parameter(env_var="PIVOT_ADVERTISE", help="host:port to register under the nodes key; auto: where we listen."),
     ] = None,
     name: Annotated[str | None, Parameter(env_var="PIVOT_NAME", help="How peers call this member.")] = None,
+    data: Annotated[
+        str | None, Parameter(env_var="PIVOT_DATA", help="Folder to keep the state in; none: in memory only.")
+    ] = None,
     cluster_id: Annotated[
         str | None, Parameter(env_var="PIVOT_CLUSTER_ID", help="Which cluster this is; members of others are refused.")
     ] = None,
@@ -94,6 +97,7 @@ def serve(
         nodes_key=nodes_key,
         advertise=advertise,
         name=name,
+        data=data,
         log=log,
         log_level=log_level,
     )

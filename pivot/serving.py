@@ -15,7 +15,9 @@ import trio
 from pivot.actors.entropy import SystemEntropy
 from pivot.actors.wallclock import system_clock
 from pivot.config import Config, Key, Knobs
+from pivot.engine.base import StorageEngine
 from pivot.engine.memory import MemoryEngine
+from pivot.engine.sqlite import SqliteEngine
 from pivot.errors import ConfigError, UnreachableError, root_reason
 from pivot.logs import LogFormat, LogLevel, configure_logs, log_notice
 from pivot.server.server import Server, registration
@@ -39,6 +41,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
         nodes_key: glob under which nodes register.
         advertise: `host:port` to register under the nodes key, or `auto`.
         name: how peers call this member.
+        data: folder of the store; empty = in memory, gone with the process.
         log: `text` or `json`.
         log_level: `debug`, `info`, `warning` or `error`.
         knobs: `[knobs]`, timings and limits.
@@ -51,6 +54,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     nodes_key: str | None = None
     advertise: str | None = None
     name: str | None = None
+    data: str | None = None
     log: LogFormat | None = None
     log_level: LogLevel | None = None
     knobs: Knobs | None = None
@@ -109,16 +113,22 @@ def serve(settings: Settings) -> None:
 
     Raises:
         ConfigError: the settings cannot be.
+        StorageError: the store cannot be opened.
         UnreachableError: the address cannot be listened on.
     """
     config = settings.config()
     configure_logs(settings.log or "text", settings.log_level or "info")
-    trio.run(_serve, config, settings.listen or _DEFAULT_LISTEN, settings.advertise or "")
+    trio.run(_serve, config, settings)
 
 
-async def _serve(config: Config, listen: str, advertise: str) -> None:
+async def _serve(config: Config, settings: Settings) -> None:
+    listen, advertise = settings.listen or _DEFAULT_LISTEN, settings.advertise or ""
     entropy = SystemEntropy()
-    engine = MemoryEngine(store=StoreId(entropy.new_id()), epoch=Epoch(entropy.new_id()))
+    engine: StorageEngine
+    if settings.data:
+        engine = SqliteEngine(Path(settings.data), new_id=entropy.new_id)
+    else:
+        engine = MemoryEngine(store=StoreId(entropy.new_id()), epoch=Epoch(entropy.new_id()))
     server = Server(config, engine=engine, wall=system_clock, entropy=entropy)
     server.member.on_notice(log_notice)
     stop = trio.Event()

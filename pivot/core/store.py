@@ -63,9 +63,18 @@ class Store:
         self._tag = int.from_bytes(hashlib.blake2b(store_id.encode(), digest_size=2).digest()) % (1 << _INDEX_TAG_BITS)
         self._seq = 0
         for change in changes:
-            if isinstance(change, PutRow):
-                self._seq = max(self._seq, change.row.seq)
-                self.clock.last = max(self.clock.last, change.row.entry.stamp)
+            self._load(change)
+
+    def _load(self, change: Change) -> None:
+        """Take over what the engine kept, also when the configured keys are not what they were then."""
+        if isinstance(change, PutRow):
+            row = change.row
+            self._seq = max(self._seq, row.seq)
+            self.clock.last = max(self.clock.last, row.entry.stamp)
+            home = self.collection_of(row.entry.key).path
+            if home != change.collection:  # what an upstream confirmed elsewhere says nothing here
+                change = PutRow(home, Row(row.entry, row.seq))
+        if change.collection in self._collections:
             self._collections[change.collection].apply(change)
 
     def __getitem__(self, path: str) -> Collection:

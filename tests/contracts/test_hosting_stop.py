@@ -105,6 +105,31 @@ async def test_a_handler_is_cancelled_when_its_client_goes_away() -> None:
             await cancelled.wait()
 
 
+async def test_an_answer_ends_when_its_time_is_over_and_its_app_does_nothing_but_send() -> None:
+    """The sends are shielded, so each looks first whether it was cancelled."""
+    ended = trio.Event()
+    app = make_app()
+
+    @app.get("/timed")
+    async def timed() -> Response:
+        async def chunks() -> AsyncIterator[bytes]:
+            try:
+                while True:
+                    yield b"x"
+            finally:
+                ended.set()
+
+        response = Response(chunks())
+        response.timeout = 0.05
+        return response
+
+    async with hosted(app) as server, await server.connect() as stream:
+        await stream.send_all(get("/timed"))
+        with trio.fail_after(PATIENCE_S):
+            while not ended.is_set():
+                await stream.receive_some()
+
+
 async def test_a_body_is_read_whole_when_it_is_longer_than_any_buffer() -> None:
     body = b"y" * 2_000_000
     async with hosted() as server, await server.connect() as stream:

@@ -158,3 +158,30 @@ def test_a_signal_stops_it_cleanly_with_clients_connected(tmp_path: Path, number
             assert all(event["level"] != "error" for event in leader.events())
         assert node.stop(number) == 0
         assert "Traceback" not in node.log + leader.log
+
+
+def test_a_node_on_disk_that_is_killed_brings_its_writes_to_the_leader_later(tmp_path: Path) -> None:
+    with serving(tmp_path, *KEYS) as leader:
+        address = leader.address
+        leader.stop(signal.SIGKILL)
+    node_flags = (*KEYS, "--leader", address, "--data", str(tmp_path / "node"))
+    with serving(tmp_path, *node_flags) as node:
+        pivot_json("set", "settings", '"kept"', "--url", node.url)
+        pivot_json("set", "users/ann", "1", "--url", node.url)
+        pivot_json("del", "users/ann", "--url", node.url)
+        node.stop(signal.SIGKILL)
+    with serving(tmp_path, *node_flags) as node:
+        assert pivot("get", "settings", "--url", node.url)[1] == '"kept"\n'
+        assert pivot_json("status", "--url", node.url)["durability"] == "full"
+        with serving(tmp_path, *KEYS, "--listen", address) as leader:
+            eventually(lambda: pivot("get", "settings", "--url", leader.url)[1] == '"kept"\n')
+            assert pivot("get", "users/ann", "--url", leader.url)[0] == 1
+
+
+def test_a_store_in_use_is_one_line_that_names_its_file(tmp_path: Path) -> None:
+    with serving(tmp_path, *KEYS, "--data", str(tmp_path / "state")):
+        code, out, err = pivot("serve", *KEYS, "--data", str(tmp_path / "state"), "--listen", "127.0.0.1:0")
+    assert (code, out) == (1, "")
+    assert str(tmp_path / "state" / "pivot.db") in err
+    assert "another process" in err
+    assert err.count("\n") == 1
