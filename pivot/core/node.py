@@ -6,6 +6,7 @@ Layer: core (pure). Theory of operation:
     STARTING   answer to Describe        where we are in each collection                  as below
     WAITING    timer `retry`             Hello; timer `greet`                             GREETING
     GREETING   Welcome                   every collection begins; timer `alive`           LIVE
+    WAITING    Welcome, late             as if in time                                    LIVE
     GREETING   Refused, timer `greet`    timer `retry`, doubled up to `retry_s_max`       WAITING
     LIVE       Refused                   the leader does not know us any more             WAITING
     any        LinkLost, PeerSilent      timer `retry`                                    WAITING
@@ -158,7 +159,7 @@ class NodeBehaviour:
     def _received(self, now: Now, event: Received) -> list[Effect]:
         body = event.body
         match body, self.state:
-            case Welcome(), State.GREETING:
+            case Welcome(), State.GREETING | State.WAITING:  # a late answer is an answer
                 return self._welcome(now, body)
             case Refused(), State.GREETING | State.LIVE:
                 return [Report(PeerRefused(self._upstream, body.reason)), *self._down(body.reason)]
@@ -189,6 +190,7 @@ class NodeBehaviour:
         self._heard_s = now.monotonic_s
         effects: list[Effect] = [
             CancelTimer(GREET),
+            CancelTimer(RETRY),
             self._alive_timer(),
             Tell("health", Heard(self._upstream, self._actor)),
             Report(PeerUp(self._upstream, "leader")),

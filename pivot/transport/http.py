@@ -27,7 +27,7 @@ from pivot.core.messages import Envelope, Hello
 from pivot.errors import PeerError, RefusedError, TransportError
 from pivot.transport.base import Receiver
 from pivot.transport.codec import ENVELOPE_BYTES_MAX, decode, encode
-from pivot.transport.http_client import HttpClient
+from pivot.transport.http_client import HttpClient, one_line
 from pivot.types import Address, MemberId
 
 STREAM_PATH: Final = "/_pivot/stream"
@@ -215,8 +215,8 @@ class Uplink:
                     continue
                 if response.status >= 300:
                     self._tally.lose(REFUSED, chunk.count(b"\n"))
-                    reason = response.body[:200].decode(errors="replace").strip()
-                    self._receiver.link_lost(self._url, f"the leader answered {response.status}: {reason}")
+                    reason = f"the leader answered {response.status}: {one_line(response.body)}"
+                    self._receiver.link_lost(self._url, reason)
 
 
 @final

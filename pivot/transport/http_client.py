@@ -178,9 +178,7 @@ class HttpClient:
         async with self._answer(call, content, headers) as (answer, chunks):
             if not answer.is_success:
                 body = await self._read(call, chunks)
-                raise RefusedError(
-                    url, answer.status_code, body[:200].decode(errors="replace").strip() or answer.reason_phrase
-                )
+                raise RefusedError(url, answer.status_code, one_line(body) or answer.reason_phrase)
             async with aclosing(self._lines(call, chunks)) as lines:
                 yield lines
 
@@ -338,6 +336,11 @@ class _Call(msgspec.Struct, frozen=True):
             raise MisuseError(f"{self}: {root_reason(error)}") from error
         except (httpx.HTTPError, httpx.StreamError, trio.BrokenResourceError, OSError) as error:
             raise TransportError(f"{self}: the connection broke: {root_reason(error)}") from error
+
+
+def one_line(body: bytes) -> str:
+    """The beginning of an answer's body, to be quoted in a message."""
+    return " ".join(body[:200].decode(errors="replace").split())
 
 
 def normalize_url(address: str) -> str:

@@ -119,10 +119,10 @@ class Plan(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True
         nodes: how many nodes follow the leader: `n1`, `n2`, ...
         keys: collections.
         durability: what members keep when they crash: `memory` nothing, `full` what they committed.
-        weather: of every link.
+        weather: of every link, until faults stop.
         knobs: timings and limits of the members.
         steps: what happens, in any order.
-        safety_s: when faults stop: links heal, crashed members restart, clocks are right again.
+        safety_s: when faults stop: links heal and lose nothing, crashed members restart, clocks are right.
         liveness_s: how long after that everything must have converged, and how long a `settle` may take.
     """
 
@@ -187,14 +187,14 @@ class Plan(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True
             raise BadPlanError("plan", f"is not JSON: {error}") from None
 
     @staticmethod
-    def load(file: Path) -> "Plan":
+    def load(file: Path | str) -> "Plan":
         """The plan in a file.
 
         Raises:
             BadPlanError: it cannot be read or is no plan.
         """
         try:
-            return Plan.from_json(file.read_bytes())
+            return Plan.from_json(Path(file).read_bytes())
         except OSError as error:
             raise BadPlanError(str(file), f"cannot be read: {error.strerror}") from None
 

@@ -261,6 +261,7 @@ class World:
     def _end_faults(self) -> None:
         """The safety phase is over: nothing is broken any more."""
         self._network.heal()
+        self._network.calm()
         for host in self._hosts.values():
             host.clock.offset_ns = 0
             self._start(host)

@@ -13,6 +13,7 @@ from functools import partial
 from typing import TypeAlias, final
 
 import msgspec
+from msgspec.structs import replace
 
 from simulator.errors import UnknownMemberError
 from simulator.world.cut import Cut
@@ -164,6 +165,13 @@ class Network:
         """End all cuts."""
         for cut in tuple(self._cuts.values()):
             cut.heal()
+
+    def calm(self) -> None:
+        """From now on no link loses or repeats a message; latencies stay as they are."""
+        for src, dst in self.topology.links:
+            link = self.link(src, dst)
+            assert link is not None, "it is in the topology"
+            link.conditions = replace(link.conditions, loss=0.0, duplication=0.0)
 
     @property
     def cuts(self) -> tuple[Cut, ...]:
