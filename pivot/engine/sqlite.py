@@ -94,10 +94,12 @@ class SqliteEngine:
         )
         try:
             database.execute("PRAGMA locking_mode = EXCLUSIVE")
+            new = self._check(database)  # before anything is written: another's file stays as it is
             database.execute("PRAGMA journal_mode = WAL")
             database.execute(f"PRAGMA synchronous = {self._durability}")
             database.execute("BEGIN EXCLUSIVE")
-            self._begin_or_check(database)
+            if new:
+                self._begin(database)
             store, epoch = database.execute("SELECT id, epoch FROM store").fetchone()
             changes = list(_load(database))
             database.execute("COMMIT")
@@ -106,24 +108,28 @@ class SqliteEngine:
             raise
         return StoreImage(StoreId(store), Epoch(epoch), changes)
 
-    def _begin_or_check(self, database: sqlite3.Connection) -> None:
+    def _check(self, database: sqlite3.Connection) -> bool:
+        """Whether the file is new; raises when it is not one that we can use."""
         (found,) = database.execute("PRAGMA application_id").fetchone()
         (version,) = database.execute("PRAGMA user_version").fetchone()
         (tables,) = database.execute("SELECT count(*) FROM sqlite_schema").fetchone()
         if found == 0 and version == 0 and tables == 0:
-            for statement in _SCHEMA.split(";"):
-                database.execute(statement)
-            database.execute(f"PRAGMA application_id = {APPLICATION_ID}")
-            database.execute(f"PRAGMA user_version = {SCHEMA_VERSION}")
-            database.execute("INSERT INTO store VALUES (?, ?)", (self._new_id(), self._new_id()))
-        elif found != APPLICATION_ID:
+            return True
+        if found != APPLICATION_ID:
             raise StorageError(f"store {self.file}: a SQLite file of another program (application id {found})")
-        elif version > SCHEMA_VERSION:
+        if version > SCHEMA_VERSION:
             raise StorageError(f"store {self.file}: has schema {version}, this program knows up to {SCHEMA_VERSION}")
-        else:
-            (verdict,) = database.execute("PRAGMA quick_check(1)").fetchone()
-            if verdict != "ok":
-                raise StorageError(f"store {self.file}: damaged: {verdict}")
+        (verdict,) = database.execute("PRAGMA quick_check(1)").fetchone()
+        if verdict != "ok":
+            raise StorageError(f"store {self.file}: damaged: {' '.join(verdict.split())}")
+        return False
+
+    def _begin(self, database: sqlite3.Connection) -> None:
+        for statement in _SCHEMA.split(";"):
+            database.execute(statement)
+        database.execute(f"PRAGMA application_id = {APPLICATION_ID}")
+        database.execute(f"PRAGMA user_version = {SCHEMA_VERSION}")
+        database.execute("INSERT INTO store VALUES (?, ?)", (self._new_id(), self._new_id()))
 
     def _commit(self, changes: Sequence[Change]) -> None:
         database = self._database

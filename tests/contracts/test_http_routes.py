@@ -265,6 +265,15 @@ async def test_a_push_changes_nothing_and_the_leader_lives_when_its_sender_never
 # The stream ----------------------------------------------------------------------------------------------------------
 
 
+async def test_a_stream_ends_when_its_node_greets_again_elsewhere() -> None:
+    async with leading() as leader, await leader.connect() as old, await leader.connect() as new:
+        await old.send_all(post(STREAM_PATH, GREETING))
+        await read_until(old, b'"welcome"')
+        await new.send_all(post(STREAM_PATH, GREETING))
+        await read_until(new, b'"welcome"')
+        await read_until(old, b"0\r\n\r\n")
+
+
 class Talkative(Recorder):
     """Answers every greeting with several envelopes at once."""
 
