@@ -3,12 +3,15 @@
 Layer: below core. Start at `Config`; `Knobs` are the timings and limits that few people change.
 """
 
-from typing import final
+from typing import Final, final
 
 import msgspec
 
 from pivot.errors import BadKeyError, ConfigError
 from pivot.paths import check_pattern, overlap
+
+NAME_MAX: Final = 255
+"""Longest name of a member."""
 
 
 @final
@@ -126,6 +129,9 @@ class Config(msgspec.Struct, frozen=True, kw_only=True):
         """
         if self.nodes_key and not self.nodes_key.endswith("/*"):
             raise ConfigError(f"nodes_key is {self.nodes_key!r}, it must be a list such as things/*")
+        if len(self.name) > NAME_MAX or "://" in self.name:
+            shown = self.name[:NAME_MAX]
+            raise ConfigError(f"name is {shown!r}, it must be at most {NAME_MAX} characters long and no address")
         paths = self.collections()
         for place, path in enumerate(paths):
             for other in paths[:place]:

@@ -15,7 +15,7 @@ Layer: core (pure). Every message can be repeated without harm and is only belie
 Start at `Message`; `Envelope` is what a transport carries.
 """
 
-from typing import Final, TypeAlias
+from typing import Annotated, Final, TypeAlias
 
 import msgspec
 
@@ -28,6 +28,8 @@ ROWS_MAX: Final = 1000
 """Most rows one message may carry, whatever a peer's configuration says."""
 COLLECTIONS_MAX: Final = 10_000
 """Most collections one Hello may name."""
+Number: TypeAlias = Annotated[int, msgspec.Meta(ge=0, le=2**63 - 1)]
+"""A place in a feed, or how many there were; what an engine can keep."""
 
 
 class Hello(msgspec.Struct, frozen=True, gc=False, tag="hello", tag_field="type", forbid_unknown_fields=True):
@@ -73,7 +75,7 @@ class Subscribe(msgspec.Struct, frozen=True, gc=False, tag="subscribe", tag_fiel
 
     collection: str
     epoch: Epoch
-    cursor: int
+    cursor: Number
 
 
 class Reset(msgspec.Struct, frozen=True, gc=False, tag="reset", tag_field="type", forbid_unknown_fields=True):
@@ -103,11 +105,11 @@ class Page(msgspec.Struct, frozen=True, gc=False, tag="page", tag_field="type", 
 
     collection: str
     epoch: Epoch
-    since: int
+    since: Number
     entries: tuple[Entry, ...]
-    seqs: tuple[int, ...]
-    next: int
-    head: int
+    seqs: tuple[Number, ...]
+    next: Number
+    head: Number
 
 
 class Ack(msgspec.Struct, frozen=True, gc=False, tag="ack", tag_field="type", forbid_unknown_fields=True):
@@ -115,7 +117,7 @@ class Ack(msgspec.Struct, frozen=True, gc=False, tag="ack", tag_field="type", fo
 
     collection: str
     epoch: Epoch
-    cursor: int
+    cursor: Number
 
 
 class Push(msgspec.Struct, frozen=True, gc=False, tag="push", tag_field="type", forbid_unknown_fields=True):
@@ -128,9 +130,9 @@ class Push(msgspec.Struct, frozen=True, gc=False, tag="push", tag_field="type", 
     """
 
     collection: str
-    ordinal: int
+    ordinal: Number
     epoch: Epoch
-    cursor: int
+    cursor: Number
     entries: tuple[Entry, ...]
 
 
@@ -139,7 +141,7 @@ class RowAck(msgspec.Struct, frozen=True, gc=False, array_like=True, forbid_unkn
 
     key: str
     fingerprint: str
-    seq: int
+    seq: Number
 
 
 class RowRejected(msgspec.Struct, frozen=True, gc=False, array_like=True, forbid_unknown_fields=True):
@@ -154,7 +156,7 @@ class PushAck(msgspec.Struct, frozen=True, gc=False, tag="push_ack", tag_field="
     """Answer to one push, sent after its rows were committed."""
 
     collection: str
-    ordinal: int
+    ordinal: Number
     epoch: Epoch
     acks: tuple[RowAck, ...]
     rejected: tuple[RowRejected, ...] = ()

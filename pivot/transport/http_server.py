@@ -12,14 +12,13 @@ from quart import Response, request
 from quart_trio import QuartTrio
 from werkzeug.exceptions import RequestEntityTooLarge
 
+from pivot.config import NAME_MAX
 from pivot.core.messages import Envelope, Hello
 from pivot.errors import BadEnvelopeError, PeerError
 from pivot.transport.codec import decode
 from pivot.transport.http import ENVELOPES_PATH, NDJSON, POST_BYTES_MAX, STREAM_PATH, HttpTransport
 
 JSON: Final = "application/json"
-NAME_MAX: Final = 255
-"""Longest name of a member."""
 
 
 def error_response(status: HTTPStatus, reason: str) -> Response:
