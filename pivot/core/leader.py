@@ -312,13 +312,14 @@ class LeaderBehaviour:
         effects: list[Effect] = []
         for peer in self._peers.values():
             for collection, flow in peer.flows.items():
-                head = self._heads[collection]
-                place = flow.position
+                effects += self._pump(collection, flow, certain=False)
+                place, head = flow.position, self._heads[collection]
+                if place > head:
+                    continue  # we have just begun and storage has not told us yet how far our own feed goes
                 beat = Page(
                     collection=collection, epoch=self._epoch, since=place, entries=(), seqs=(), next=place, head=head
                 )
                 effects.append(Send(flow.target, beat))
-                effects += self._pump(collection, flow, certain=False)
         return effects
 
     def _heartbeat_timer(self) -> SetTimer:

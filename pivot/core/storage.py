@@ -170,6 +170,8 @@ class StorageBehaviour:
                 row = change.row
                 changes.append(change)
                 fresh.append(entry)
+            elif row is not collection.get(entry.key):  # not kept yet: what we answer stands or falls with that commit
+                changes.append(PutRow(collection.path, row))
             acks.append(RowAck(entry.key, fingerprint(entry), row.seq))
         return _decided(changes, Reply(to, Merged(tuple(acks), tuple(rejected))), fresh, reports)
 

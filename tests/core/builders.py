@@ -1,0 +1,214 @@
+"""Builders: the smallest entries, rows, stores and messages that a test of the core can speak of.
+
+Start at `entry` and `opened`.
+"""
+
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Final, TypeVar
+
+from pivot.config import Knobs
+from pivot.core.behaviour import Behaviour
+from pivot.core.collection import Change, PutRow, Row
+from pivot.core.effects import Ask, Effect, Persist, Reply, Report, Send, SetTimer, Tell
+from pivot.core.entry import Entry, fingerprint
+from pivot.core.events import (
+    Answer,
+    Asked,
+    CommitFailed,
+    Committed,
+    Event,
+    Notice,
+    Question,
+    Received,
+    ReplyTo,
+    Result,
+    TellEvent,
+)
+from pivot.core.messages import Message, Page, Push, RowAck
+from pivot.core.storage import StorageBehaviour
+from pivot.core.store import Store
+from pivot.types import Address, Epoch, MemberId, Now, StoreId
+
+T = TypeVar("T")
+
+USERS: Final = "users/*"
+SETTINGS: Final = "settings"
+A: Final = Epoch("epoch-a")
+B: Final = Epoch("epoch-b")
+C: Final = Epoch("epoch-c")
+OURS: Final = StoreId("ours")
+THEIRS: Final = StoreId("theirs")
+LEADER: Final = Address("leader")
+NODE: Final = MemberId("node")
+WALL_NS: Final = 1_000_000_000_000_000_000
+OUTSIDE: Final = ReplyTo("", 1)
+
+
+def at(seconds: float, *, wall_ns: int | None = None) -> Now:
+    """An instant, `seconds` after both clocks began."""
+    return Now(WALL_NS + round(seconds * 1e9) if wall_ns is None else wall_ns, 100.0 + seconds)
+
+
+# Data ----------------------------------------------------------------------------------------------------------------
+
+
+def entry(
+    key: str = "users/a",
+    stamp: int = 1,
+    data: str | None = "1",
+    *,
+    created: int = 0,
+    prev: int | None = None,
+    origin: StoreId = THEIRS,
+) -> Entry:
+    """A version written at `stamp`; `data` None makes it a tombstone."""
+    created, updated = (created, stamp) if created else (stamp, 0)
+    return Entry(key, created, updated, data or "", deleted=data is None, prev=prev, origin=origin)
+
+
+def put(seq: int, version: Entry, *, acked: int | None = None, collection: str = USERS) -> PutRow:
+    """A row to keep."""
+    return PutRow(collection, Row(version, seq, acked))
+
+
+def row_ack(version: Entry, seq: int = 1) -> RowAck:
+    """The leader's word that it holds a version."""
+    return RowAck(version.key, fingerprint(version), seq)
+
+
+def page(
+    since: int,
+    entries: Sequence[Entry] = (),
+    *,
+    to: int | None = None,
+    head: int | None = None,
+    epoch: Epoch = A,
+    collection: str = USERS,
+) -> Page:
+    """A page of consecutive numbers after `since`; without entries a heartbeat."""
+    end = since + len(entries) if to is None else to
+    return Page(
+        collection=collection,
+        epoch=epoch,
+        since=since,
+        entries=tuple(entries),
+        seqs=tuple(since + place + 1 for place in range(len(entries))),
+        next=end,
+        head=end if head is None else head,
+    )
+
+
+def push(ordinal: int, entries: Sequence[Entry], *, epoch: Epoch = A, cursor: int = 0) -> Push:
+    """A push of the collection of users."""
+    return Push(collection=USERS, ordinal=ordinal, epoch=epoch, cursor=cursor, entries=tuple(entries))
+
+
+# Behaviours ----------------------------------------------------------------------------------------------------------
+
+
+def received(body: Message, *, sender: str = NODE, store: StoreId = THEIRS) -> Received:
+    """A message that came in."""
+    return Received(MemberId(sender), store, body)
+
+
+def only(effects: Iterable[Effect], kind: type[T]) -> list[T]:
+    """The effects of one kind, in order."""
+    return [effect for effect in effects if isinstance(effect, kind)]
+
+
+def one(things: Sequence[T]) -> T:
+    """The only thing there is."""
+    assert len(things) == 1, things
+    return things[0]
+
+
+def sent(effects: Iterable[Effect]) -> list[Message]:
+    """Bodies of what is sent, in order."""
+    return [effect.body for effect in only(effects, Send)]
+
+
+def notices(effects: Iterable[Effect]) -> list[Notice]:
+    """What people are told."""
+    return [effect.notice for effect in only(effects, Report)]
+
+
+def told(effects: Iterable[Effect]) -> list[tuple[str, TellEvent]]:
+    """Who is told what within the member."""
+    return [(effect.actor, effect.event) for effect in only(effects, Tell)]
+
+
+def timers(effects: Iterable[Effect]) -> dict[str, tuple[float, float]]:
+    """Timers that are set: name -> least and most delay, s."""
+    return {effect.name: (effect.least_s, effect.most_s) for effect in only(effects, SetTimer)}
+
+
+def questions(effects: Iterable[Effect]) -> list[Question]:
+    """What is asked of storage, in order."""
+    return [effect.question for effect in only(effects, Ask)]
+
+
+def answer(asking: Sequence[Effect], result: Result) -> Answer:
+    """The answer to the only question among effects."""
+    return Answer(one(only(asking, Ask)).token, result)
+
+
+# Stores --------------------------------------------------------------------------------------------------------------
+
+
+def opened(
+    changes: Iterable[Change] = (),
+    *,
+    follows: bool = False,
+    knobs: Knobs | None = None,
+    collections: Mapping[str, bool] | None = None,
+    store: StoreId = OURS,
+    epoch: Epoch = A,
+) -> Store:
+    """A store of the two usual collections."""
+    paths = {USERS: follows, SETTINGS: follows} if collections is None else collections
+    return Store(store, epoch, paths, knobs or Knobs(), changes)
+
+
+class Desk:
+    """Puts questions to a real storage behaviour and commits by hand, one event a batch.
+
+    Attributes:
+        storage: the behaviour.
+        effects: all of the last question's.
+        kept: changes that were committed.
+    """
+
+    def __init__(self, store: Store, *, knobs: Knobs | None = None, listener: str = "leader") -> None:
+        self.storage = StorageBehaviour(store, listeners={USERS: listener, SETTINGS: listener}, knobs=knobs or Knobs())
+        self.effects: list[Effect] = []
+        self.kept: list[Change] = []
+
+    @property
+    def store(self) -> Store:
+        """The data."""
+        return self.storage.store
+
+    def stage(self, question: Question, now: Now | None = None) -> Result:
+        """Ask without committing; what is answered when the commit will have held."""
+        self.effects = self.storage.step(now or at(0), Asked(OUTSIDE, question))
+        return one(only(self.effects, Reply)).result
+
+    def commit(self) -> list[Effect]:
+        """Let everything staged be kept."""
+        return self.storage.step(at(0), Committed())
+
+    def fail(self, reason: str = "disk full") -> list[Effect]:
+        """Let nothing staged be kept."""
+        return self.storage.step(at(0), CommitFailed(reason))
+
+    def ask(self, question: Question, now: Now | None = None) -> Result:
+        """Ask, and commit what follows."""
+        result = self.stage(question, now)
+        self.kept += [change for persist in only(self.effects, Persist) for change in persist.changes]
+        self.effects += self.commit()
+        return result
+
+
+def run(behaviour: Behaviour, *events: Event, now: Now | None = None) -> list[Effect]:
+    """Step one event after another at one instant; all effects."""
+    return [effect for event in events for effect in behaviour.step(now or at(0), event)]

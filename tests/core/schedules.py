@@ -1,0 +1,94 @@
+"""Schedules: adversaries that draw what happens next from a seeded generator, so that a failing one can be repeated.
+
+A schedule has a temper of its own: how often things are lost, how many writes there are, whether machines stop, whether
+disks fail. Start at `play`.
+"""
+
+from random import Random
+from typing import Final
+
+from pivot.core.events import PushItem, Put, Question, Remove
+from tests.core.harness import LEADER, Cluster
+
+KEYS: Final = ("users/a", "users/b", "users/c", "settings")
+ACTORS: Final = ("storage", "health", "")
+SKEW_NS_MAX: Final = 20 * 10**9
+"""A third of what members tolerate, so that no two clocks are too far apart."""
+
+
+def play(seed: int, *, steps: int = 250) -> Cluster:
+    """Play one schedule to its end, healed; raises `Violation` when the cluster breaks a promise."""
+    rng = Random(seed)
+    cluster = Cluster(rng.randint(1, 3))
+    names = tuple(cluster.hosts)
+    harms = rng.choice((0, 1, 2))  # 0: no machine stops and no disk fails, only the network loses
+    echo = rng.choice((0.0, 0.2, 0.5))  # how often an envelope comes once more
+    haste = rng.choice((4, 10, 20))  # how much is delivered for each write
+    loss = rng.choice((0.0, 0.1, 0.4))
+    if rng.random() < 0.7:
+        cluster.heal()  # begin connected
+    batching = rng.choice((0.0, 0.5, 0.9))  # how often work waits, so that batches grow
+    for _ in range(steps):
+        name = rng.choice(names)
+        match rng.choices(("ask", "flow", "work", "wait", "harm"), (6, haste, 4, 2, harms))[0]:
+            case "ask":
+                cluster.ask(name, draw_question(rng))
+            case "flow":
+                flow(cluster, rng, loss, echo)
+            case "work":
+                cluster.work(name, rng.choice((*ACTORS, cluster.hosts[name].role)))
+            case "wait":
+                cluster.wait(rng.choice((0.1, 0.1, 0.6, 0.6, 1.1, 2.1)))
+            case _:
+                harm(cluster, rng, name)
+        if rng.random() >= batching:
+            for each in names:
+                cluster.work(each)
+        cluster.check()
+    cluster.heal()
+    return cluster
+
+
+def draw_question(rng: Random) -> Question:
+    """A write; few different values, so that equal ones meet."""
+    key = rng.choice(KEYS)
+    match rng.choices(("put", "remove", "clear", "push"), (8, 3, 1, 1))[0]:
+        case "put":
+            return Put(key, str(rng.randint(1, 3)))
+        case "remove":
+            return Remove(key)
+        case "clear":
+            return Remove("users/*")
+        case _:
+            return PushItem("users/*", "0")
+
+
+def flow(cluster: Cluster, rng: Random, loss: float, echo: float) -> None:
+    """One envelope arrives, arrives twice, or is lost; mostly one of the oldest."""
+    if not cluster.bag.lines:
+        return
+    place = rng.randrange(len(cluster.bag.lines)) if rng.random() < 0.4 else 0
+    if rng.random() < loss:
+        cluster.drop(place)
+    else:
+        cluster.deliver(place, again=rng.random() < echo)
+
+
+def harm(cluster: Cluster, rng: Random, name: str) -> None:
+    """Something breaks at a member."""
+    host = cluster.hosts[name]
+    match rng.randrange(7):
+        case 0:
+            cluster.crash(name, wiped=False)
+        case 1:
+            cluster.crash(name, wiped=rng.random() < 0.5)
+        case 2:
+            host.disk.failing = rng.randint(1, 3)
+        case 3:
+            host.disk.dying = rng.choice(("before", "after"))
+        case 4:
+            cluster.revive(name, rng.choice(("health", host.role)))
+        case 5:
+            cluster.hint(name, rng.choice(tuple(cluster.hosts)) if host.leads else LEADER)
+        case _:
+            host.skew_ns = rng.randint(-SKEW_NS_MAX, SKEW_NS_MAX)
