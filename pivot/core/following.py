@@ -226,6 +226,7 @@ class Following:
         if not place.applied:
             self.expected = self.cursor
             return self._resubscribe(now) if self.live else []
+        self.expected = max(self.expected, self.cursor)  # a page before this one may have failed and set it back
         return [*self._ack(), *self._arrived()] if self.live else []
 
     def _arrived(self) -> list[Effect]:
