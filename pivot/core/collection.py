@@ -165,6 +165,11 @@ class Collection:
         yield from self._rows
         yield from (key for key in self._staged_rows if key not in self._rows)
 
+    def may_live(self, key: str) -> bool:
+        """Whether a key has a value before or after the commit."""
+        rows = (self._rows.get(key), self._staged_rows.get(key))
+        return any(row is not None and not row.entry.deleted for row in rows)
+
     def stage(self, change: Change) -> Change:
         """Remember a change until it is committed; returns it."""
         self._staged.append(change)

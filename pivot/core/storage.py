@@ -179,7 +179,7 @@ class StorageBehaviour:
         collection = self.store[question.collection]
         epoch, cursor = collection.peek_cursor()
         if question.epoch != epoch or question.since != cursor:
-            return [Reply(to, Position(epoch, cursor, applied=False))]
+            return [Reply(to, _where(collection))]
         changes: list[Change] = []
         fresh: list[Entry] = []
         reports: list[Effect] = []
@@ -201,9 +201,9 @@ class StorageBehaviour:
 
     def _follow_epoch(self, to: ReplyTo, question: FollowEpoch) -> list[Effect]:
         collection = self.store[question.collection]
-        epoch, cursor = collection.peek_cursor()
+        epoch, _ = collection.peek_cursor()
         if question.answers != epoch or question.epoch == epoch:
-            return [Reply(to, Position(epoch, cursor, applied=False))]
+            return [Reply(to, _where(collection))]
         changes: list[Change] = [
             self.store.stage(ClearAcks(collection.path)),
             self.store.stage(SetCursor(collection.path, question.epoch, 0)),
@@ -237,6 +237,11 @@ class StorageBehaviour:
     def _conflict(self, row: Row | None, entry: Entry) -> list[Effect]:
         conflict = self.store.conflict(row, entry)
         return [] if conflict is None else [Report(conflict)]
+
+
+def _where(collection: Collection) -> Position:
+    """What is committed: this answer goes out even when the commit of the batch fails."""
+    return Position(collection.epoch, collection.cursor, applied=False)
 
 
 def _decided(changes: list[Change], reply: Reply, fresh: list[Entry], reports: list[Effect]) -> list[Effect]:

@@ -143,17 +143,15 @@ class Store:
             instant += 1
 
     def doomed(self, pattern: str) -> list[str]:
-        """Live keys that a delete of `pattern` hits, counting what is staged; in key order."""
+        """Keys that a delete of `pattern` hits, in key order: live, or live again should the commit fail."""
         if not is_glob(pattern):
-            row = self.collection_of(pattern).peek(pattern)
-            return [] if row is None or row.entry.deleted else [pattern]
-        keys: list[str] = []
-        for collection in self._matching(pattern):
-            for key in collection.peek_keys():
-                row = collection.peek(key)
-                if row is not None and not row.entry.deleted and matches(pattern, key):
-                    keys.append(key)
-        return sorted(keys)
+            return [pattern] if self.collection_of(pattern).may_live(pattern) else []
+        return sorted(
+            key
+            for collection in self._matching(pattern)
+            for key in collection.peek_keys()
+            if collection.may_live(key) and matches(pattern, key)
+        )
 
     def conflict(self, row: Row | None, entry: Entry) -> Conflict | None:
         """The lost update that shows when `entry` meets `row`; each one once."""

@@ -8,6 +8,8 @@ import subprocess
 import sys
 from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager
+from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Final, final
 
 import msgspec
@@ -43,10 +45,12 @@ class LiveCluster:
 
     Attributes:
         plan: who takes part and what is replicated.
+        folder: where members keep their state, each in a folder of its name, when the plan says so.
     """
 
-    def __init__(self, plan: Plan, nursery: trio.Nursery, *, proxied: bool) -> None:
+    def __init__(self, plan: Plan, nursery: trio.Nursery, *, proxied: bool, folder: Path) -> None:
         self.plan = plan
+        self.folder = folder
         self._nursery = nursery
         self._proxied = proxied
         self._members = {name: _Process(name) for name in plan.members}
@@ -73,6 +77,8 @@ class LiveCluster:
         command += ["--log", "json", "--log-level", "warning"]
         for key in self.plan.keys:
             command += ["--key", key]
+        if self.plan.durability == "full":
+            command += ["--data", str(self.folder / name)]
         if name != LEADER:
             command += ["--leader", await self._way_to_leader(member)]
         member.process = await trio.lowlevel.open_process(
@@ -193,22 +199,23 @@ class _Outboxes(msgspec.Struct):
 
 @asynccontextmanager
 async def live_cluster(plan: Plan, *, proxied: bool = False) -> AsyncGenerator[LiveCluster, None]:
-    """Start all members of a plan; on the way out, also on Ctrl-C, nothing of them is left.
+    """Start all members of a plan; on the way out, also on Ctrl-C, no process and no file of them is left.
 
     Args:
-        plan: who takes part and what is replicated.
+        plan: who takes part, what is replicated, and whether members keep their state on disk.
         proxied: whether nodes reach their leader through proxies, which `cut` needs.
 
     Raises:
         LiveClusterError: a member does not come up.
     """
-    async with trio.open_nursery() as nursery:
-        cluster = LiveCluster(plan, nursery, proxied=proxied)
-        try:
-            for name in plan.members:
-                await cluster.start(name)
-            yield cluster
-        finally:
-            with trio.CancelScope(shield=True):
-                await cluster.stop()
-            nursery.cancel_scope.cancel()
+    with TemporaryDirectory(prefix="pivot-") as folder:
+        async with trio.open_nursery() as nursery:
+            cluster = LiveCluster(plan, nursery, proxied=proxied, folder=Path(folder))
+            try:
+                for name in plan.members:
+                    await cluster.start(name)
+                yield cluster
+            finally:
+                with trio.CancelScope(shield=True):
+                    await cluster.stop()
+                nursery.cancel_scope.cancel()

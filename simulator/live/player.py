@@ -28,6 +28,7 @@ from simulator.experiment.plan import (
     Restart,
     Settle,
     Skew,
+    Workload,
     Write,
 )
 from simulator.live.cluster import LiveCluster
@@ -79,7 +80,7 @@ async def play_live(
         tell(step.operation)
         match step.operation:
             case Write() | Push() | Delete() as operation:
-                records.append(await _ask(cluster, len(records) + 1, operation, trio.current_time() - begin_s))
+                records.append(await ask_live(cluster, len(records) + 1, operation, trio.current_time() - begin_s))
             case Settle():
                 if await _time_until(cluster.settled, within_s) is None:
                     raise LiveClusterError(f"members did not become equal within {within_s:g} s")
@@ -129,7 +130,7 @@ async def _time_until(condition: Callable[[], Awaitable[bool]], within_s: float)
     return None
 
 
-async def _ask(cluster: LiveCluster, number: int, operation: Write | Push | Delete, now_s: float) -> Record:
+async def ask_live(cluster: LiveCluster, number: int, operation: Workload, now_s: float) -> Record:
     """Let a client do one operation; returns what it saw."""
     kind: Literal["write", "push", "delete"]
     match operation:
