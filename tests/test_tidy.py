@@ -37,7 +37,7 @@ LAYERS = {
 """Imports point from a higher number to a lower one, or stay within a package."""
 
 IMPURE = {"trio", "time", "random", "os", "logging", "secrets", "uuid", "datetime", "threading", "socket", "asyncio"}
-OWNERS = {
+OWNERS: dict[str, set[str]] = {
     "time": {"pivot/actors/wallclock.py"},
     "random": {"pivot/actors/entropy.py"},
     "secrets": {"pivot/actors/entropy.py"},

@@ -8,7 +8,7 @@ the order of insertion, so it is the same in every process.
 
 from collections.abc import Iterable, Iterator, Sequence
 from itertools import permutations
-from typing import TYPE_CHECKING, TypeAlias, final
+from typing import TYPE_CHECKING, Any, TypeAlias, final
 
 import networkx as nx
 
@@ -36,7 +36,7 @@ class Topology:
 
     __slots__ = ("_rank", "graph", "members")
 
-    def __init__(self, graph: "Graph") -> None:
+    def __init__(self, graph: "nx.DiGraph[Any]") -> None:
         """Take a graph that somebody drew; an edge without `conditions` gets the default weather.
 
         Raises:

@@ -12,6 +12,7 @@ from tests.core.harness import LEADER, Cluster
 
 KEYS: Final = ("users/a", "users/b", "users/c", "settings")
 ACTORS: Final = ("storage", "health", "")
+HELD: Final = (b'"push_ack"', b'"page"', b'"push"', b'"reset"', b'"ack"')
 SKEW_NS_MAX: Final = 20 * 10**9
 """A third of what members tolerate, so that no two clocks are too far apart."""
 
@@ -25,6 +26,8 @@ def play(seed: int, *, steps: int = 250) -> Cluster:
     echo = rng.choice((0.0, 0.2, 0.5))  # how often an envelope comes once more
     haste = rng.choice((4, 10, 20))  # how much is delivered for each write
     loss = rng.choice((0.0, 0.1, 0.4))
+    order = rng.choice(("old", "any", "new"))  # which envelope mostly comes next; "new" leaves old ones under way
+    held = rng.choice((b"", *HELD))  # a kind of message that is mostly kept under way
     if rng.random() < 0.7:
         cluster.heal()  # begin connected
     batching = rng.choice((0.0, 0.5, 0.9))  # how often work waits, so that batches grow
@@ -34,7 +37,9 @@ def play(seed: int, *, steps: int = 250) -> Cluster:
             case "ask":
                 cluster.ask(name, draw_question(rng))
             case "flow":
-                flow(cluster, rng, loss, echo)
+                place = pick(cluster, rng, order)
+                if place is not None and not (held and held in cluster.bag.lines[place] and rng.random() < 0.8):
+                    flow(cluster, rng, place, loss, echo)
             case "work":
                 cluster.work(name, rng.choice((*ACTORS, cluster.hosts[name].role)))
             case "wait":
@@ -63,11 +68,18 @@ def draw_question(rng: Random) -> Question:
             return PushItem("users/*", "0")
 
 
-def flow(cluster: Cluster, rng: Random, loss: float, echo: float) -> None:
-    """One envelope arrives, arrives twice, or is lost; mostly one of the oldest."""
-    if not cluster.bag.lines:
-        return
-    place = rng.randrange(len(cluster.bag.lines)) if rng.random() < 0.4 else 0
+def pick(cluster: Cluster, rng: Random, order: str) -> int | None:
+    """Which envelope is next."""
+    count = len(cluster.bag.lines)
+    if not count:
+        return None
+    if order == "any" or rng.random() < 0.3:
+        return rng.randrange(count)
+    return 0 if order == "old" else rng.randrange(max(0, count - 4), count)
+
+
+def flow(cluster: Cluster, rng: Random, place: int, loss: float, echo: float) -> None:
+    """One envelope arrives, arrives now and again later, or is lost."""
     if rng.random() < loss:
         cluster.drop(place)
     else:
@@ -81,7 +93,7 @@ def harm(cluster: Cluster, rng: Random, name: str) -> None:
         case 0:
             cluster.crash(name, wiped=False)
         case 1:
-            cluster.crash(name, wiped=rng.random() < 0.5)
+            cluster.crash(name, wiped=True)
         case 2:
             host.disk.failing = rng.randint(1, 3)
         case 3:

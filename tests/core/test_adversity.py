@@ -4,8 +4,6 @@ Schedules are drawn twice: by a seed, many and quick, also with a bug planted to
 Hypothesis, which shrinks what it finds.
 """
 
-# pyright: reportPrivateUsage=false - a planted bug replaces what is private
-
 from collections.abc import Callable
 from typing import Any
 

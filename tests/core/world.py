@@ -21,7 +21,7 @@ from pivot.transport.base import Receiver
 from pivot.transport.codec import decode, encode
 from pivot.types import NO_EPOCH, Epoch, Now, StoreId
 
-BAG_MAX: Final = 60
+BAG_MAX: Final = 100
 """Most envelopes under way; above it the oldest is lost."""
 
 

@@ -49,7 +49,7 @@ def test_a_call_scheduled_for_now_runs_after_everything_scheduled_earlier_for_no
 def test_time_moves_with_the_calls_and_never_back() -> None:
     heap, times = EventHeap(), list[float]()
     heap.call_later(1.5, lambda: times.append(heap.monotonic_s()))
-    heap.call_later(0.1, lambda: heap.call_at(3, lambda: times.append(heap.monotonic_s())))
+    heap.call_later(0.1, lambda: heap.post_at(3, lambda: times.append(heap.monotonic_s())))
     heap.call_later(-5.0, lambda: times.append(heap.monotonic_s()))
     run_all(heap)
     assert times == [0.0, 0.1, 1.5]

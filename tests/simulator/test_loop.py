@@ -244,7 +244,11 @@ def test_tasks_that_wake_at_one_moment_run_in_an_order_that_is_the_seeds_alone()
 
 def test_runs_in_several_threads_do_not_disturb_each_other() -> None:
     hashes: dict[int, str] = {}
-    threads = [threading.Thread(target=lambda seed=seed: hashes.update({seed: ping_pong(seed)})) for seed in (1, 2)]
+
+    def play(seed: int) -> None:
+        hashes[seed] = ping_pong(seed)
+
+    threads = [threading.Thread(target=play, args=(seed,)) for seed in (1, 2)]
     for thread in threads:
         thread.start()
     for thread in threads:

@@ -37,7 +37,10 @@ class World:
         self.network.attach(member, receive)
 
     def at(self, time_ms: float, call: Callable[[], object]) -> None:
-        self.heap.call_at(round(time_ms * MS), lambda: [call(), None][1])
+        def run() -> None:
+            call()
+
+        self.heap.call_at(round(time_ms * MS), run)
 
     def send(self, src: str, dst: str, payload: bytes = b"x") -> None:
         self.network.send(src, dst, payload, "Test")

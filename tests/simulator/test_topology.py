@@ -56,7 +56,7 @@ def test_a_member_named_twice_is_refused() -> None:
 
 def test_every_link_carries_its_weather() -> None:
     wet, dry = Conditions(loss=0.5), Conditions()
-    graph: nx.DiGraph = nx.DiGraph()
+    graph: nx.DiGraph[str] = nx.DiGraph()
     graph.add_edge("a", "b", conditions=wet)
     graph.add_edge("b", "a")
     topology = Topology(graph)
@@ -67,16 +67,17 @@ def test_every_link_carries_its_weather() -> None:
 
 
 def test_a_graph_changed_afterwards_does_not_change_the_topology() -> None:
-    graph: nx.DiGraph = nx.DiGraph([("a", "b")])
+    graph: nx.DiGraph[str] = nx.DiGraph([("a", "b")])
     topology = Topology(graph)
     graph.add_edge("b", "c")
     assert topology.links == (("a", "b"),)
 
 
 def test_a_graph_that_cannot_be_is_refused() -> None:
+    loop: nx.DiGraph[str] = nx.DiGraph([("a", "a")])
     with pytest.raises(BadTopologyError, match="'a' is linked to itself"):
-        Topology(nx.DiGraph([("a", "a")]))
-    graph: nx.DiGraph = nx.DiGraph()
+        Topology(loop)
+    graph: nx.DiGraph[str] = nx.DiGraph()
     graph.add_edge("a", "b", conditions="fine")
     with pytest.raises(BadTopologyError, match="'a' -> 'b' are 'fine'"):
         Topology(graph)
