@@ -10,7 +10,7 @@ from typing import Final, Literal, assert_never
 import msgspec
 import trio
 
-from pivot.client import Client, Item, Written
+from pivot.client import Client, Item
 from pivot.errors import NotFoundError, RefusedError, TransportError
 from pivot.types import JsonValue
 from simulator.errors import LiveClusterError
@@ -145,18 +145,15 @@ async def ask_live(cluster: LiveCluster, number: int, operation: Workload, now_s
     record = Record(id=number, member=operation.member, kind=kind, target=target, value=value, invoked_s=now_s)
     try:
         async with Client(cluster.url(operation.member)) as client:
-            written: Written | None
             match operation:
                 case Write():
-                    written = await client.set(operation.key, operation.value)
+                    record.changes[target] = (await client.set(target, operation.value)).stamp
                 case Push():
-                    written = await client.push(operation.pattern, operation.value)
+                    written = await client.push(target, operation.value)
+                    record.changes[target[:-1] + written.index] = written.stamp
                 case Delete():
-                    written = await _delete(client, operation.pattern)
+                    record.changes = await _delete(client, target)
         record.outcome = "ok"
-        if written is not None:
-            key = target if kind != "push" else target[:-1] + written.index
-            record.changes[key] = written.stamp
     except RefusedError as error:
         record.outcome = "fail" if error.status in (400, 413, 429, 503) else "info"
         record.reason = str(error)
@@ -165,14 +162,18 @@ async def ask_live(cluster: LiveCluster, number: int, operation: Workload, now_s
     return record
 
 
-async def _delete(client: Client, pattern: str) -> Written | None:
-    """Delete one key; None when there was nothing to delete. Over HTTP a glob does not say what it changed."""
+async def _delete(client: Client, pattern: str) -> dict[str, int]:
+    """Delete a key or all that a glob matches; returns key -> stamp of what was there.
+
+    Over HTTP a delete says only its greatest stamp, so every key of a glob is given that one.
+    """
     if "*" in pattern:
-        raise LiveClusterError(f"a live plan deletes single keys, not {pattern!r}")
+        keys = [item.path for item in await client.get_list(pattern)]
+        return dict.fromkeys(keys, (await client.delete(pattern)).stamp)
     try:
-        return await client.delete(pattern)
+        return {pattern: (await client.delete(pattern)).stamp}
     except NotFoundError:
-        return None
+        return {}
 
 
 def _final_stamps(records: list[Record], table: Mapping[str, Item]) -> dict[str, tuple[int, bool]]:

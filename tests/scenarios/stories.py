@@ -1,4 +1,4 @@
-"""The scenarios S0-S17 that the original gets wrong, as plans; played in the simulator and, where possible, over HTTP.
+"""The scenarios that the original gets wrong, as plans; played in the simulator and, where possible, over HTTP.
 
 Each says what must be there at the end: key -> value, and how many pushed entries.
 """
@@ -68,6 +68,20 @@ STORIES: dict[str, Story] = {
         ],
         {"users/new": "leader's, later"},
     ),
+    "S7": Story(
+        [
+            (0.5, write("leader", "settings", "old")),
+            (0.6, write("leader", "users/kept", "old")),
+            (1.0, settle()),
+            (1.5, isolate("n1")),
+            (2.0, delete("leader", "settings")),
+            (2.1, delete("n1", "users/kept")),
+            (2.5, write("n1", "settings", "node's, later")),
+            (2.6, write("leader", "users/kept", "leader's, later")),
+            (3.0, heal()),
+        ],
+        {"settings": "node's, later", "users/kept": "leader's, later"},
+    ),
     "S8": Story(
         [
             (0.5, write("leader", "users/gone", "here")),
@@ -78,6 +92,18 @@ STORIES: dict[str, Story] = {
             (3.0, heal()),
         ],
         {"users/gone": None, "users/other": 1},
+    ),
+    "S9": Story(
+        [
+            (0.5, write("leader", "settings", "old")),
+            (0.6, write("leader", "users/gone", "old")),
+            (1.0, settle()),
+            (1.5, isolate("n1")),
+            (2.0, write("n1", "settings", "updated while cut off")),
+            (2.1, delete("n1", "users/gone")),
+            (3.0, heal()),
+        ],
+        {"settings": "updated while cut off", "users/gone": None},
     ),
     "S10": Story(
         [(0.5, isolate("n1")), (0.5, isolate("n2")), *pushes("n1", 1.0), *pushes("n2", 1.0), (3.0, heal())],
@@ -95,6 +121,23 @@ STORIES: dict[str, Story] = {
         {"settings": "kept", "users/first": 1},
         pushed=K,
     ),
+    "S12": Story(
+        [*pushes("leader", 0.5), (1.0, settle()), (1.5, crash("n1")), (2.0, restart("n1")), (2.5, settle())],
+        pushed=K,
+    ),
+    "S13": Story(
+        [
+            *pushes("leader", 0.5),
+            (1.0, settle()),
+            (1.5, isolate("leader")),
+            (2.0, crash("n1")),
+            (2.5, restart("n1")),
+            (3.0, write("n1", "users/once", "while the leader was away")),
+            (3.5, heal()),
+        ],
+        {"users/once": "while the leader was away"},
+        pushed=K,
+    ),
     "S17": Story(
         [
             (0.5, isolate("n1")),
@@ -103,5 +146,26 @@ STORIES: dict[str, Story] = {
             (3.0, heal()),
         ],
         {"settings": "newer"},
+    ),
+    "S18": Story(
+        [
+            (0.5, write("leader", "settings", "healthy")),
+            (1.0, settle()),
+            (1.5, isolate("n1")),
+            (4.5, heal()),
+        ],
+        {"settings": "healthy"},
+    ),
+    "S19": Story(
+        [
+            (0.5, write("leader", "users/seen", "old")),
+            (1.0, settle()),
+            (1.5, isolate("n1")),
+            (2.0, write("leader", "users/unseen-1", 1)),
+            (2.1, write("n2", "users/unseen-2", 2)),
+            (2.5, delete("n1", "users/*")),
+            (3.0, heal()),
+        ],
+        {"users/seen": None, "users/unseen-1": 1, "users/unseen-2": 2},
     ),
 }
