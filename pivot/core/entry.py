@@ -154,11 +154,9 @@ def _check_depth(text: str | bytes) -> None:
 def _object(pairs: Sequence[tuple[str, Any]]) -> dict[str, Any]:
     result = dict(pairs)
     if len(result) != len(pairs):
-        seen: dict[str, None] = {}
-        for name, _ in pairs:
-            if name in seen:
-                raise BadValueError(f"has the key {name!r} twice in one object")
-            seen[name] = None
+        names = [name for name, _ in pairs]
+        twice = next(name for name in names if names.count(name) > 1)
+        raise BadValueError(f"has the key {twice!r} twice in one object")
     return result
 
 

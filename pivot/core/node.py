@@ -19,7 +19,7 @@ storage. Retries never stop. Start at `NodeBehaviour.step`.
 
 from collections.abc import Iterable
 from enum import Enum
-from typing import Final, final
+from typing import Final, assert_never, final
 
 from pivot.config import Knobs
 from pivot.core.asks import Asks
@@ -180,6 +180,8 @@ class NodeBehaviour:
                 return effects + following.reset(body)
             case PushAck():
                 return effects + following.push_ack(body)
+            case _:
+                assert_never(body)
 
     def _welcome(self, now: Now, welcome: Welcome) -> list[Effect]:
         reason = self._objection(welcome)

@@ -111,9 +111,9 @@ def received(body: Message, *, sender: str = NODE, store: StoreId = THEIRS) -> R
     return Received(MemberId(sender), store, body)
 
 
-def only(effects: Iterable[Effect], kind: type[T]) -> list[T]:
-    """The effects of one kind, in order."""
-    return [effect for effect in effects if isinstance(effect, kind)]
+def only(things: Iterable[object], kind: type[T]) -> list[T]:
+    """Those of one kind, in order."""
+    return [thing for thing in things if isinstance(thing, kind)]
 
 
 def one(things: Sequence[T]) -> T:

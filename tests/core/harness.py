@@ -30,10 +30,9 @@ from pivot.core.storage import StorageBehaviour
 from pivot.core.store import Store
 from pivot.transport.codec import decode
 from pivot.types import Address, Epoch, MemberId, StoreId
+from tests.core.world import Bag, Disk, HandTimeline, Inbox, Ordered, Steady, StoppedError, Violation
 
-from tests.core.world import Bag, CommitLostError, Disk, HandTimeline, Inbox, Ordered, Steady, Violation
-
-COLLECTIONS: Final = ("users/*", "settings")
+COLLECTIONS: Final[tuple[str, ...]] = ("users/*", "settings")
 LEADER: Final = "leader"
 KNOBS: Final = Knobs(
     page_rows=2,
@@ -117,16 +116,23 @@ class Host:
         self.board.start(port)
         self.cores[actor] = ActorCore(Ordered(self._creators[actor]()))
 
-    def work(self, actor: str) -> None:
-        """Let one actor take what waits for it; as `Actor.run` does."""
+    def work(self, actor: str, *, stop_after: int | None = None) -> None:
+        """Let one actor take what waits for it; as `Actor.run` does.
+
+        Raises:
+            StoppedError: the machine stopped at its commit, or after so many effects.
+        """
         batch: list[Event] = self.inboxes[actor].take()
         if not batch:
             return
         core = self.cores[actor]
         changes = core.begin(self.board.now(), batch)
         failure = self.disk.commit(changes) if changes else None
-        for effect in core.finish(self.board.now(), failure):
+        effects = core.finish(self.board.now(), failure)
+        for effect in effects[:stop_after]:
             self.board.perform(self.board.ports[actor], effect)
+        if stop_after is not None and stop_after < len(effects):
+            raise StoppedError
 
     def _follow_or_lead(self) -> Behaviour:
         if self.leads:
@@ -187,13 +193,13 @@ class Cluster:
             if key not in disk.rows or disk.rows[key][1].entry.stamp < stamp:
                 raise Violation(f"{disk.store} acknowledges {key} at {stamp}, which it has not kept")
 
-    def work(self, name: str, actor: str = "") -> None:
-        """An actor of a member (empty = each) takes what waits for it; a machine may stop at a commit."""
+    def work(self, name: str, actor: str = "", *, stop_after: int | None = None) -> None:
+        """An actor of a member (empty = each) takes what waits for it; a machine may stop at a commit or an effect."""
         host = self.hosts[name]
         for each in (actor,) if actor else tuple(host.cores):
             try:
-                host.work(each)
-            except CommitLostError:
+                host.work(each, stop_after=stop_after)
+            except StoppedError:
                 self.crash(name, wiped=False)
                 return
 
@@ -271,7 +277,7 @@ class Cluster:
         """Whether all tables are equal, everything is confirmed and everybody has read everything."""
         leader = self.hosts[LEADER].disk
         want = {key: entry.version for key, entry in leader.table().items()}
-        heads = dict.fromkeys(COLLECTIONS, 0)
+        heads: dict[str, int] = dict.fromkeys(COLLECTIONS, 0)
         for path, row in leader.rows.values():
             heads[path] = max(heads[path], row.seq)
         for host in self.hosts.values():

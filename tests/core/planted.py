@@ -3,8 +3,6 @@
 Start at `FREQUENT`.
 """
 
-# pyright: reportPrivateUsage=false - a planted bug replaces what is private
-
 from collections.abc import Callable
 from typing import Final
 

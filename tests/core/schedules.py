@@ -89,7 +89,7 @@ def flow(cluster: Cluster, rng: Random, place: int, loss: float, echo: float) ->
 def harm(cluster: Cluster, rng: Random, name: str) -> None:
     """Something breaks at a member."""
     host = cluster.hosts[name]
-    match rng.randrange(7):
+    match rng.randrange(8):
         case 0:
             cluster.crash(name, wiped=False)
         case 1:
@@ -101,6 +101,8 @@ def harm(cluster: Cluster, rng: Random, name: str) -> None:
         case 4:
             cluster.revive(name, rng.choice(("health", host.role)))
         case 5:
+            cluster.work(name, rng.choice(("storage", host.role)), stop_after=rng.randint(0, 3))
+        case 6:
             cluster.hint(name, rng.choice(tuple(cluster.hosts)) if host.leads else LEADER)
         case _:
             host.skew_ns = rng.randint(-SKEW_NS_MAX, SKEW_NS_MAX)

@@ -15,12 +15,18 @@ from tests.core.planted import FREQUENT, Plant
 from tests.core.schedules import SKEW_NS_MAX, play
 from tests.core.world import Violation
 
-SEEDS = 800
 PLANTED_SEEDS = 200
 
 
-def test_members_end_equal_and_no_promise_is_broken_in_any_drawn_schedule() -> None:
-    for seed in range(SEEDS):
+@pytest.mark.parametrize(
+    "seeds",
+    [
+        *(pytest.param(range(first, first + 50), id=f"from-{first}") for first in range(0, 400, 50)),
+        pytest.param(range(400, 20_400), id="long", marks=[pytest.mark.long, pytest.mark.timeout(3600)]),
+    ],
+)
+def test_members_end_equal_and_no_promise_is_broken_in_any_drawn_schedule(seeds: range) -> None:
+    for seed in seeds:
         try:
             play(seed)
         except Violation as violation:
@@ -29,10 +35,13 @@ def test_members_end_equal_and_no_promise_is_broken_in_any_drawn_schedule() -> N
 
 @pytest.mark.parametrize("plant", FREQUENT, ids=lambda plant: plant.__name__)
 def test_the_harness_notices_when(plant: Plant, monkeypatch: pytest.MonkeyPatch) -> None:
-    plant(monkeypatch)
-    with pytest.raises(Violation):
+    def play_all() -> None:
         for seed in range(PLANTED_SEEDS):
             play(seed)
+
+    plant(monkeypatch)
+    with pytest.raises(Violation):
+        play_all()
 
 
 WHO = st.integers(0, 3)
@@ -98,6 +107,11 @@ class Schedules(RuleBasedStateMachine):
     def machine_will_stop_at_a_commit(self, who: int, dying: str) -> None:
         self.cluster.hosts[self.name(who)].disk.dying = dying
 
+    @rule(who=WHO, actor=st.sampled_from(("storage", "")), effects=st.integers(0, 3))
+    def machine_stops_between_two_effects(self, who: int, actor: str, effects: int) -> None:
+        name = self.name(who)
+        self.cluster.work(name, actor or self.cluster.hosts[name].role, stop_after=effects)
+
     @rule(who=WHO, commits=st.integers(1, 2))
     def disk_is_full_for_a_while(self, who: int, commits: int) -> None:
         self.cluster.hosts[self.name(who)].disk.failing = commits
@@ -128,7 +142,7 @@ class Schedules(RuleBasedStateMachine):
 
 TestSchedules = Schedules.TestCase
 TestSchedules.settings = settings(
-    max_examples=200,
+    max_examples=100,
     stateful_step_count=50,
     deadline=None,
     suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large, HealthCheck.filter_too_much],

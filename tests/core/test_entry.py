@@ -24,10 +24,14 @@ from pivot.types import StoreId
 from tests.core.builders import entry
 
 STAMPS = st.integers(1, 4)
+
+
+def version(created: int, later: int, data: str | None, origin: str) -> Entry:
+    return Entry("users/a", created, created + later if later else 0, data or "", data is None, None, StoreId(origin))
+
+
 ENTRIES = st.builds(
-    lambda created, later, data, origin: Entry(
-        "users/a", created, created + later if later else 0, data or "", data is None, None, StoreId(origin)
-    ),
+    version,
     STAMPS,
     st.integers(0, 3),
     st.sampled_from([None, "1", "1.0", '{"a":1}', "[]"]),

@@ -96,11 +96,11 @@ def greeted(*names: str) -> LeaderBehaviour:
     return leader
 
 
-def subscribed(cursor: int = 0, *, head: int = 0) -> LeaderBehaviour:
+def subscribed(cursor: int = 0) -> LeaderBehaviour:
     """A leader whose only subscriber has everything up to `cursor`, nothing under way."""
     leader = greeted()
     asking = run(leader, received(subscribe(cursor)))
-    run(leader, answer(asking, FeedSlice(since=cursor, rows=(), next=cursor, head=max(cursor, head))))
+    run(leader, answer(asking, FeedSlice(since=cursor, rows=(), next=cursor, head=cursor)))
     return leader
 
 
@@ -203,8 +203,9 @@ def test_no_more_pages_are_under_way_than_the_window_allows_and_an_ack_opens_it(
 
 
 def test_an_ack_beyond_our_position_moves_it_up() -> None:
-    leader = subscribed(3, head=9)
-    assert questions(run(leader, received(ack(8)))) == [ReadFeed(USERS, 8)]
+    leader = subscribed(3)
+    assert run(leader, received(ack(8))) == []
+    assert questions(run(leader, Changed(USERS, 9))) == [ReadFeed(USERS, 8)]
 
 
 def test_an_ack_behind_our_position_does_not_move_it_back() -> None:

@@ -137,8 +137,8 @@ class Bag:
 
 
 @final
-class CommitLostError(Exception):
-    """The machine stopped while a commit was under way."""
+class StoppedError(Exception):
+    """The machine stopped at a commit or between two effects."""
 
 
 @final
@@ -168,11 +168,11 @@ class Disk:
             self.failing -= 1
             return "disk full"
         if self.dying == "before":
-            raise CommitLostError
+            raise StoppedError
         for change in changes:
             self._keep(change)
         if self.dying == "after":
-            raise CommitLostError
+            raise StoppedError
         return None
 
     def _keep(self, change: Change) -> None:
