@@ -60,6 +60,9 @@ def test_variables_alone_are_enough(tmp_path: Path) -> None:
         ("[knobs]\nheartbeat_s = -1", "heartbeat_s"),
         ("[knobs]\npush_rows_max = 0", "push_rows_max"),
         ('[[keys]]\npath = "a/**"', "a/**"),
+        ('[[keys]]\npath = "a"\npaht = "b"', "paht"),
+        ("[knobs]\nheartbeat_s = inf", "heartbeat_s is inf"),
+        ("[knobs]\nheartbeat_s = nan", "heartbeat_s is nan"),
     ],
 )
 def test_a_wrong_file_is_one_line_that_names_the_file_and_what_is_wrong(tmp_path: Path, text: str, named: str) -> None:
