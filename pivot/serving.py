@@ -3,8 +3,10 @@
 Layer: edge (composition root). Settings come from flags, then `PIVOT_*` variables, then the TOML file, then defaults.
 """
 
+import os
 import signal
 import sys
+from functools import partial
 from pathlib import Path
 from typing import Final, final
 
@@ -13,7 +15,7 @@ import structlog
 import trio
 
 from pivot.actors.entropy import SystemEntropy
-from pivot.actors.wallclock import system_clock
+from pivot.actors.wallclock import WallClock, system_clock
 from pivot.config import Config, Key, Knobs
 from pivot.engine.base import StorageEngine
 from pivot.engine.memory import MemoryEngine
@@ -108,8 +110,14 @@ def read_settings(file: Path) -> Settings:
         raise ConfigError(f"config file {file}: {error}") from None
 
 
-def serve(settings: Settings) -> None:
+def serve(settings: Settings, *, until_stdin_ends: bool = False, wall: WallClock = system_clock) -> None:
     """Run a member until SIGTERM or SIGINT; a second signal ends it at once.
+
+    Args:
+        settings: what it replicates, where it listens, and so on.
+        until_stdin_ends: whether it stops, too, when stdin ends. A program that starts members and gives each a pipe
+            leaves none behind, even when it is killed.
+        wall: its wall clock; tests skew it.
 
     Raises:
         ConfigError: the settings cannot be.
@@ -118,10 +126,10 @@ def serve(settings: Settings) -> None:
     """
     config = settings.config()
     configure_logs(settings.log or "text", settings.log_level or "info")
-    trio.run(_serve, config, settings)
+    trio.run(partial(_serve, config, settings, until_stdin_ends=until_stdin_ends, wall=wall))
 
 
-async def _serve(config: Config, settings: Settings) -> None:
+async def _serve(config: Config, settings: Settings, *, until_stdin_ends: bool, wall: WallClock) -> None:
     listen, advertise = settings.listen or _DEFAULT_LISTEN, settings.advertise or ""
     entropy = SystemEntropy()
     engine: StorageEngine
@@ -129,11 +137,13 @@ async def _serve(config: Config, settings: Settings) -> None:
         engine = SqliteEngine(Path(settings.data), new_id=entropy.new_id)
     else:
         engine = MemoryEngine(store=StoreId(entropy.new_id()), epoch=Epoch(entropy.new_id()))
-    server = Server(config, engine=engine, wall=system_clock, entropy=entropy)
+    server = Server(config, engine=engine, wall=wall, entropy=entropy)
     server.member.on_notice(log_notice)
     stop = trio.Event()
     async with trio.open_nursery() as nursery:
         await nursery.start(_stop_on_signals, stop)
+        if until_stdin_ends:
+            nursery.start_soon(_stop_at_end_of_stdin, stop)
 
         async def run(*, task_status: trio.TaskStatus[str]) -> None:
             try:
@@ -154,3 +164,10 @@ async def _stop_on_signals(stop: trio.Event, *, task_status: trio.TaskStatus[Non
             if stop.is_set():
                 sys.exit(128 + number)
             stop.set()
+
+
+async def _stop_at_end_of_stdin(stop: trio.Event) -> None:
+    # Not `sys.stdin`: a thread that is left waiting in it would hold its lock while the interpreter ends.
+    while await trio.to_thread.run_sync(os.read, sys.stdin.fileno(), 4096, abandon_on_cancel=True):
+        pass
+    stop.set()

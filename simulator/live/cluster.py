@@ -1,13 +1,14 @@
 """LiveCluster: a leader and nodes as real processes, HTTP on loopback ports that the system picked.
 
-Layer: simulator/live. Nodes may reach their leader through proxies, so that links can be cut.
+Layer: simulator/live. Nodes may reach their leader through proxies, so that links can be cut. Each member's stdin is a
+pipe of ours that nothing is written to: should we be killed, it ends, and the member with it.
 Start at `live_cluster`, which leaves nothing running.
 """
 
 import subprocess
 import sys
 from collections.abc import AsyncGenerator
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, nullcontext
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Final, final
@@ -45,7 +46,7 @@ class LiveCluster:
 
     Attributes:
         plan: who takes part and what is replicated.
-        folder: where members keep their state, each in a folder of its name, when the plan says so.
+        folder: where members keep their state, each in a folder of its name; meaningless unless the plan says so.
     """
 
     def __init__(self, plan: Plan, nursery: trio.Nursery, *, proxied: bool, folder: Path) -> None:
@@ -74,7 +75,7 @@ class LiveCluster:
         if member.process is not None:
             return
         command = [sys.executable, "-m", "pivot", "serve", "--listen", member.address, "--name", name]
-        command += ["--log", "json", "--log-level", "warning"]
+        command += ["--log", "json", "--log-level", "warning", "--until-stdin-ends"]
         for key in self.plan.keys:
             command += ["--key", key]
         if self.plan.durability == "full":
@@ -82,7 +83,11 @@ class LiveCluster:
         if name != LEADER:
             command += ["--leader", await self._way_to_leader(member)]
         member.process = await trio.lowlevel.open_process(
-            command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, start_new_session=True
+            command,
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.DEVNULL,
+            start_new_session=True,
         )
         member.address = await self._address(member)
 
@@ -132,8 +137,9 @@ class LiveCluster:
     async def _reap(self, member: _Process) -> None:
         assert member.process is not None
         await member.process.wait()
-        if member.process.stdout is not None:
-            await member.process.stdout.aclose()
+        for pipe in (member.process.stdin, member.process.stdout):
+            if pipe is not None:
+                await pipe.aclose()
         member.process = None
 
     def cut(self, name: str) -> None:
@@ -178,12 +184,15 @@ class LiveCluster:
         return all(table == tables[0] for table in tables[1:])
 
     async def settled(self) -> bool:
-        """Whether all are equal and no node that runs has anything left to offer."""
+        """Whether all are equal and no node that runs has anything left to offer; one that does not answer is not."""
         if not await self.equal():
             return False
         for name in self.running:
-            async with Client(self.url(name)) as client:
-                status = msgspec.convert(await client.status(), type=_Outboxes)
+            try:
+                async with Client(self.url(name)) as client:
+                    status = msgspec.convert(await client.status(), type=_Outboxes)
+            except TransportError:
+                return False
             if any(collection.outbox for collection in status.collections):
                 return False
         return True
@@ -208,7 +217,8 @@ async def live_cluster(plan: Plan, *, proxied: bool = False) -> AsyncGenerator[L
     Raises:
         LiveClusterError: a member does not come up.
     """
-    with TemporaryDirectory(prefix="pivot-") as folder:
+    on_disk = plan.durability == "full"
+    with TemporaryDirectory(prefix="pivot-") if on_disk else nullcontext("") as folder:
         async with trio.open_nursery() as nursery:
             cluster = LiveCluster(plan, nursery, proxied=proxied, folder=Path(folder))
             try:
