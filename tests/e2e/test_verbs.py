@@ -133,7 +133,7 @@ def test_output_that_nobody_reads_on_ends_a_command_quietly(server: Serving) -> 
         reader, writer = os.pipe()
         os.close(reader)
         command = [*COMMAND, *verb, "--url", server.url]
-        with open(writer, "wb") as nobody:
+        with os.fdopen(writer, "wb") as nobody:
             done = subprocess.run(
                 command, stdout=nobody, stderr=subprocess.PIPE, timeout=WAIT_S, env=clean_environment(), check=False
             )
