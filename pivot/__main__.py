@@ -54,11 +54,13 @@ def _command(arguments: list[str]) -> int:
 
 def _leaf(error: BaseException) -> BaseException:
     """The error that matters in an exception group: an order to stop, else the first one of ours, else the first."""
+    from typing import cast
+
     from pivot.errors import PivotError
 
     if not isinstance(error, BaseExceptionGroup):
         return error
-    leaves = [_leaf(inner) for inner in error.exceptions]
+    leaves = [_leaf(inner) for inner in cast("BaseExceptionGroup[BaseException]", error).exceptions]
     stops = [leaf for leaf in leaves if not isinstance(leaf, Exception)]
     ours = [leaf for leaf in leaves if isinstance(leaf, PivotError)]
     return (*stops, *ours, *leaves)[0]

@@ -38,17 +38,19 @@ async def open_websocket(url: str, *, timeout_s: float) -> AsyncGenerator[WebSoc
         ConnectionRejected: the answer is no.
     """
     handshake = _Handshake()
-    error: BaseException
+    deadline = trio.current_time() + timeout_s
     try:
         async with trio.open_nursery() as nursery:
-            with trio.fail_after(timeout_s):
+            with trio.fail_at(deadline):
                 stream = await _connect(url)
+            # trio-websocket names two kinds of streams, and uses what all have.
+            ours = cast("trio.SocketStream", _Stream(stream, handshake))
             try:
                 parts = urlsplit(url)
-                with trio.fail_after(timeout_s):
+                with trio.fail_at(deadline):
                     socket = await wrap_client_stream(
                         nursery,
-                        _Stream(stream, handshake),
+                        ours,
                         parts.netloc,
                         parts.path or "/",
                         max_message_size=FRAME_BYTES_MAX,
@@ -62,9 +64,7 @@ async def open_websocket(url: str, *, timeout_s: float) -> AsyncGenerator[WebSoc
                     await trio.aclose_forcefully(stream)
                 nursery.cancel_scope.cancel()
     except BaseExceptionGroup as group:
-        error = cast("BaseExceptionGroup[BaseException]", group)
-        while isinstance(error, BaseExceptionGroup) and len(error.exceptions) == 1:
-            error = error.exceptions[0]
+        error = group.exceptions[0] if len(group.exceptions) == 1 else group  # without our own nursery's wrapping
     else:
         return
     if isinstance(error, _NO_WEBSOCKET) and not handshake.done:

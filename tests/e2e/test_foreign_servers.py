@@ -62,7 +62,7 @@ def frame(text: bytes) -> bytes:
 
 
 STAMPED = "X-Pivot-Stamp: 7"
-WRONG = {
+WRONG: dict[str, tuple[tuple[str, ...], list[bytes], str]] = {
     "a page": (("get", "a"), [answer(HTML)], "Welcome to nginx!"),
     "a page that is not there": (("get", "a"), [answer(HTML, "404 Not Found")], "status 404"),
     "a redirect": (("get", "a"), [answer(b"", "302 Found", "Location: /login")], "status 302"),
