@@ -31,8 +31,6 @@ from tests.contracts.hosts import FOR_EVER_S, PATIENCE_S, hosted, make_app
 
 HEAD = b"HTTP/1.1 200 OK\r\nContent-Type: text/plain\r\n"
 ROUNDS = 60
-STUCK_S = 1.0
-"""A request on loopback that takes so long waits for a connection that will never be free."""
 SHORT_S = 0.05
 """Limits that are meant to be reached."""
 
@@ -95,7 +93,7 @@ def raising(kind: type[Exception], *words: str) -> Generator[None]:
 # B4: what was cancelled or abandoned ---------------------------------------------------------------------------------
 
 
-async def rounds_until_stuck(client: HttpClient, url: str) -> int | None:
+async def rounds_until_stuck(client: HttpClient, url: str, *, stuck_s: float) -> int | None:
     """Cancel requests, each time a little later; after how many rounds another gets no connection, None = never."""
     for turn in range(ROUNDS):
         async with trio.open_nursery() as nursery:
@@ -104,7 +102,7 @@ async def rounds_until_stuck(client: HttpClient, url: str) -> int | None:
             for _ in range(turn + 1):
                 await trio.lowlevel.checkpoint()
             nursery.cancel_scope.cancel()
-        with trio.move_on_after(STUCK_S) as patience:
+        with trio.move_on_after(stuck_s) as patience:
             assert (await client.request("GET", url)).body == b"here"
         if patience.cancelled_caught:
             return turn
@@ -121,27 +119,33 @@ async def answer_and_close(stream: trio.SocketStream) -> None:
 
 @pytest.mark.parametrize("turns", [2, 1000], ids=["they wait for their turn", "all at once"])
 async def test_the_next_request_works_when_many_were_cancelled_at_any_moment(turns: int) -> None:
-    async with serving(answer_and_close) as url, HttpClient(requests_per_peer=turns) as client:
-        assert await rounds_until_stuck(client, url) is None
+    async with serving(answer_and_close) as url, HttpClient(requests_per_peer=turns, connect_s=PATIENCE_S) as client:
+        assert await rounds_until_stuck(client, url, stuck_s=PATIENCE_S) is None
 
 
 async def test_the_story_above_gets_stuck_when_the_pool_is_bounded() -> None:
     """When this fails httpx has been mended, and HttpClient may be simpler."""
     bounded = httpx.AsyncHTTPTransport(limits=httpx.Limits(max_connections=2))
-    async with serving(answer_and_close) as url, HttpClient(requests_per_peer=1000, transport=bounded) as client:
-        assert await rounds_until_stuck(client, url) is not None
+    async with (
+        serving(answer_and_close) as url,
+        HttpClient(requests_per_peer=1000, connect_s=PATIENCE_S, transport=bounded) as client,
+    ):
+        assert await rounds_until_stuck(client, url, stuck_s=1.0) is not None
 
 
 async def test_nobody_waits_for_a_connection_of_the_pool_however_many_are_open() -> None:
     """Who waits there can be cancelled there; httpx's own default is 100 connections."""
-    async with serving(answer_and_close) as url, HttpClient(requests_per_peer=1000) as client:
-        async with trio.open_nursery() as nursery:
-            for _ in range(150):
-                nursery.start_soon(client.request, "GET", url + "/never")
-            await trio.testing.wait_all_tasks_blocked(0.01)
-            with trio.fail_after(PATIENCE_S):
-                assert (await client.request("GET", url + "/")).body == b"here"
-            nursery.cancel_scope.cancel()
+    async with (
+        serving(answer_and_close) as url,
+        HttpClient(requests_per_peer=1000, connect_s=PATIENCE_S) as client,
+        trio.open_nursery() as nursery,
+    ):
+        for _ in range(150):
+            nursery.start_soon(client.request, "GET", url + "/never")
+        await trio.testing.wait_all_tasks_blocked(0.01)
+        with trio.fail_after(PATIENCE_S):
+            assert (await client.request("GET", url + "/")).body == b"here"
+        nursery.cancel_scope.cancel()
 
 
 async def test_the_next_request_works_when_many_ran_out_of_time() -> None:
