@@ -3,9 +3,7 @@
 Names are imported when they are first used, so that `pivot --help` stays quick.
 """
 
-import importlib
-from typing import TYPE_CHECKING
-
+TYPE_CHECKING = False  # as in `typing`, which is not worth importing so early
 if TYPE_CHECKING:
     from pivot.client import Client, Item, Written
     from pivot.config import Config, Key, Knobs
@@ -30,4 +28,6 @@ def __getattr__(name: str) -> object:
     """Import a public name from its home on first use."""
     if name not in _HOMES:
         raise AttributeError(f"module 'pivot' has no attribute {name!r}")
+    import importlib
+
     return getattr(importlib.import_module(_HOMES[name]), name)

@@ -29,6 +29,7 @@ _DATA = Group("Data", sort_key=2)
 _STORE = Group("Store", sort_key=3)
 
 Url = Annotated[str, Parameter(name="--url", env_var="PIVOT_URL", help="Server to talk to.")]
+Value = Annotated[str, Parameter(allow_leading_hyphen=True)]
 Json = Annotated[bool, Parameter(name="--json", negative="", help="Print for machines: one JSON value a line.")]
 File = Annotated[str, Parameter(allow_leading_hyphen=True)]  # - is stdin or stdout
 _LOCAL = "127.0.0.1:8080"
@@ -63,7 +64,12 @@ def serve(
     ] = None,
     key: Annotated[
         list[str] | None,
-        Parameter(name="--key", negative="", env_var="PIVOT_KEYS", help="Key or glob to keep in step; repeat it."),
+        Parameter(
+            name="--key",
+            negative="",
+            env_var="PIVOT_KEYS",
+            help="Key or glob to keep in step; repeat it for more. In PIVOT_KEYS, put spaces between them.",
+        ),
     ] = None,
     nodes_key: Annotated[
         str | None, Parameter(env_var="PIVOT_NODES_KEY", help="List such as things/* in which nodes register.")
@@ -94,6 +100,7 @@ def serve(
     log_level: Annotated[
         Literal["debug", "info", "warning", "error"] | None, Parameter(env_var="PIVOT_LOG_LEVEL")
     ] = None,
+    until_stdin_ends: Annotated[bool, Parameter(negative="", show=False)] = False,  # for programs that start members
 ) -> None:
     """Run a member: a leader, or a node that follows one."""
     from pivot.config import Key
@@ -112,7 +119,8 @@ def serve(
         log=log,
         log_level=log_level,
     )
-    serve(flags.over(read_settings(config)) if config is not None else flags)
+    settings = flags.over(read_settings(config)) if config is not None else flags
+    serve(settings, until_stdin_ends=until_stdin_ends)
 
 
 sim = App(name="sim", help="Experiments in the simulator: fuzz plans, replay one.", group=_RUN)
@@ -171,7 +179,7 @@ def get(pattern: str, /, *, url: Url = _LOCAL, as_json: Json = False) -> None:
 
 
 @app.command(group=_DATA)
-def set(key: str, value: str = "-", /, *, url: Url = _LOCAL, as_json: Json = False) -> None:  # noqa: A001 - the verb
+def set(key: str, value: Value = "-", /, *, url: Url = _LOCAL, as_json: Json = False) -> None:  # noqa: A001 - the verb
     """Create or replace an entry; VALUE is JSON, - reads it from stdin."""
     decoded = _decode(value)
 
@@ -183,7 +191,7 @@ def set(key: str, value: str = "-", /, *, url: Url = _LOCAL, as_json: Json = Fal
 
 
 @app.command(group=_DATA)
-def push(pattern: str, value: str = "-", /, *, url: Url = _LOCAL, as_json: Json = False) -> None:
+def push(pattern: str, value: Value = "-", /, *, url: Url = _LOCAL, as_json: Json = False) -> None:
     """Create a new entry in a list such as users/*; prints its index."""
     decoded = _decode(value)
 
@@ -231,6 +239,10 @@ def watch(
     as_json: Json = False,
 ) -> None:
     """Print the state of a key or glob now and after every change, one line each."""
+    if count is not None and count < 1:
+        from pivot.errors import MisuseError
+
+        raise MisuseError(f"--count is {count}, it must be at least 1")
 
     async def run(client: "Client") -> None:
         seen = 0
@@ -333,7 +345,10 @@ def _with_client(url: str, run: "Callable[[Client], Awaitable[None]]") -> None:
 
 def _decode(text: str) -> "JsonValue":
     from pivot.core.entry import canonical
+    from pivot.errors import MisuseError
 
+    if text.startswith("-") and not text[1:2].isdigit() and text != "-":
+        raise MisuseError(f"{text!r} is neither an option nor JSON")
     value: JsonValue = json.loads(canonical(sys.stdin.buffer.read() if text == "-" else os.fsencode(text)))
     return value
 

@@ -4,29 +4,25 @@ Layer: edge; uses `pivot.transport.http_client`. Start at `Client`.
 """
 
 from collections.abc import AsyncGenerator
-from contextlib import AsyncExitStack, asynccontextmanager
+from contextlib import asynccontextmanager
 from types import TracebackType
-from typing import Final, final
+from typing import Final, TypeVar, final
 from urllib.parse import quote, urlencode
 
 import msgspec
-from trio_websocket import (
-    ConnectionClosed,
-    ConnectionTimeout,
-    HandshakeError,
-    WebSocketConnection,
-    open_websocket_url,
-)
+from trio_websocket import ConnectionClosed, ConnectionRejected, WebSocketConnection
 
-from pivot.errors import NotFoundError, RefusedError, UnreachableError, root_reason
-from pivot.paths import check_key, check_list, check_pattern
-from pivot.transport.http_client import HttpClient, Response, normalize_url
+from pivot.errors import BadAnswerError, NotFoundError, RefusedError, TransportError, UnreachableError
+from pivot.paths import check_key, check_list, check_pattern, is_glob
+from pivot.transport.http_client import HttpClient, Response, normalize_url, one_line
+from pivot.transport.websocket import open_websocket
 from pivot.types import JsonValue
 
-FRAME_BYTES_MAX: Final = 64 * 2**20
-"""Longest WebSocket message that `watch` accepts."""
 _CLOSED_IN_PEACE: Final = (1000, 1001)
 _CLOSED_BAD_KEY: Final = 1008
+_ON_THE_WAY: Final = (413, 429, 500, 502, 503, 504)
+"""What a proxy may say, in its own words, for a server of ours that is behind it."""
+_T = TypeVar("_T")
 
 
 class Item(msgspec.Struct, frozen=True):
@@ -72,19 +68,63 @@ class _Keys(msgspec.Struct):
     total: int
 
 
+class _Status(msgspec.Struct):
+    """What a status has at least."""
+
+    role: str
+    member: str
+    collections: list[dict[str, JsonValue]]
+    peers: list[dict[str, JsonValue]]
+
+
+class _Shown(msgspec.Struct):
+    """An entry or, without a path, the place of one that is absent."""
+
+    created: int
+    updated: int
+    index: str
+    data: JsonValue
+
+
 class _Frame(msgspec.Struct):
     snapshot: bool
     version: str
     data: JsonValue
 
 
+def _decode(asked: str, text: bytes | str, kind: type[_T]) -> _T:
+    """What an answer, or a part of one, means.
+
+    Raises:
+        BadAnswerError: it means no such thing.
+    """
+    try:
+        return msgspec.json.decode(text, type=kind)
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
+        said = one_line(text if isinstance(text, bytes) else text.encode(errors="replace"))
+        raise BadAnswerError(asked, str(error), said) from None
+
+
+def _refusal(asked: str, status: int, body: bytes) -> TransportError:
+    """The error that an answer which does not say yes is."""
+    try:
+        reason = msgspec.json.decode(body, type=_Error).error
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+        if status not in _ON_THE_WAY:
+            return BadAnswerError(asked, f"status {status} without a reason in JSON", one_line(body))
+        reason = one_line(body)
+    kind = NotFoundError if status == 404 else RefusedError
+    return kind(asked, status, reason)
+
+
 @final
 class Watching:
     """States of a key or glob, one after another: iterate it. States may be left out, the last one never is."""
 
-    def __init__(self, socket: WebSocketConnection, address: str) -> None:
+    def __init__(self, socket: WebSocketConnection, address: str, pattern: str) -> None:
         self._socket = socket
         self._address = address
+        self._kind = list[Item] if is_glob(pattern) else _Shown
 
     def __aiter__(self) -> "Watching":
         return self
@@ -95,6 +135,7 @@ class Watching:
         Raises:
             RefusedError: the server does not want to show this.
             UnreachableError: the connection broke.
+            BadAnswerError: what came is no state.
         """
         try:
             message = await self._socket.get_message()
@@ -105,7 +146,12 @@ class Watching:
             if code == _CLOSED_BAD_KEY:
                 raise RefusedError(self._address, 400, reason) from None
             raise UnreachableError(f"{self._address} broke with code {code} {reason}".rstrip()) from None
-        return msgspec.json.decode(message, type=_Frame).data
+        state = _decode(self._address, message, _Frame).data
+        try:
+            msgspec.convert(state, type=self._kind)
+        except msgspec.ValidationError as error:
+            raise BadAnswerError(self._address, str(error), one_line(msgspec.json.encode(state))) from None
+        return state
 
 
 @final
@@ -146,7 +192,7 @@ class Client:
             NotFoundError: the server has no such entry.
             UnreachableError, RefusedError: see `pivot.errors`.
         """
-        return msgspec.json.decode((await self._request("GET", check_key(key))).body, type=Item)
+        return await self._read(check_key(key), Item)
 
     async def get_list(self, pattern: str) -> list[Item]:
         """Read all entries that a glob matches, newest first.
@@ -155,7 +201,7 @@ class Client:
             BadKeyError: it is no pattern.
             UnreachableError, RefusedError: see `pivot.errors`.
         """
-        return msgspec.json.decode((await self._request("GET", check_pattern(pattern))).body, type=list[Item])
+        return await self._read(check_pattern(pattern), list[Item])
 
     async def set(self, key: str, value: JsonValue) -> Written:
         """Create or replace one entry.
@@ -165,11 +211,11 @@ class Client:
             RefusedError: 429 and 503 were certainly not written, 504 is not known.
             UnreachableError: see `pivot.errors`.
         """
-        return self._written(await self._request("POST", check_key(key), msgspec.json.encode(value)))
+        return await self._write(check_key(key), value)
 
     async def push(self, pattern: str, value: JsonValue) -> Written:
         """Create a new entry in a list such as `users/*`; as `set`."""
-        return self._written(await self._request("POST", check_list(pattern), msgspec.json.encode(value)))
+        return await self._write(check_list(pattern), value)
 
     async def delete(self, pattern: str) -> Written:
         """Delete an entry, or all that a glob matches; as `set`.
@@ -177,14 +223,15 @@ class Client:
         Raises:
             NotFoundError: the server has no such entry (never for a glob).
         """
-        return self._written(await self._request("DELETE", check_pattern(pattern)))
+        asked, response = await self._request("DELETE", check_pattern(pattern))
+        return Written("", _stamp(asked, response))
 
     async def keys(self, containing: str = "") -> AsyncGenerator[str, None]:
         """Yield the names of all entries that contain a text, in order."""
         page, seen = 1, 0
         while True:
             query = urlencode({"api": "keys", "page": page, "limit": 1000, "filter": containing})
-            found = msgspec.json.decode((await self._request("GET", "", query=query)).body, type=_Keys)
+            found = await self._read("", _Keys, query)
             for key in found.keys:
                 yield key
             page, seen = page + 1, seen + len(found.keys)
@@ -193,7 +240,9 @@ class Client:
 
     async def status(self) -> dict[str, JsonValue]:
         """What the server says of itself and its peers."""
-        return msgspec.json.decode((await self._request("GET", "_pivot/status")).body, type=dict[str, JsonValue])
+        asked, response = await self._request("GET", "_pivot/status")
+        _decode(asked, response.body, _Status)
+        return _decode(asked, response.body, dict[str, JsonValue])
 
     @asynccontextmanager
     async def watch(self, pattern: str) -> AsyncGenerator[Watching, None]:
@@ -201,37 +250,43 @@ class Client:
 
         Raises:
             BadKeyError: it is no pattern.
-            UnreachableError: the server does not answer, or not so.
+            UnreachableError: the server does not answer.
+            RefusedError, BadAnswerError: it answers, and not so.
         """
         check_pattern(pattern)
         address = "ws" + self.url.removeprefix("http") + "/" + quote(pattern, safe="/*")
-        socket: WebSocketConnection | None = None
         try:
-            async with AsyncExitStack() as stack:
-                try:
-                    socket = await stack.enter_async_context(
-                        open_websocket_url(address, max_message_size=FRAME_BYTES_MAX, connect_timeout=self._timeout_s)
-                    )
-                except (OSError, HandshakeError, ConnectionTimeout) as error:
-                    raise UnreachableError(f"{address} cannot be watched: {root_reason(error)}") from None
-                yield Watching(socket, address)
-        finally:
-            if socket is not None:  # trio-websocket leaves the connection open when the server said goodbye first
-                await socket._close_stream()  # pyright: ignore[reportPrivateUsage]
+            async with open_websocket(address, timeout_s=self._timeout_s) as socket:
+                yield Watching(socket, address, pattern)
+        except ConnectionRejected as error:
+            raise _refusal(address, error.status_code, error.body or b"") from None
 
-    async def _request(self, method: str, path: str, content: bytes | None = None, query: str = "") -> Response:
+    async def _read(self, path: str, kind: type[_T], query: str = "") -> _T:
+        asked, response = await self._request("GET", path, query=query)
+        return _decode(asked, response.body, kind)
+
+    async def _write(self, path: str, value: JsonValue) -> Written:
+        asked, response = await self._request("POST", path, msgspec.json.encode(value))
+        return Written(_decode(asked, response.body, _Index).index, _stamp(asked, response))
+
+    async def _request(
+        self, method: str, path: str, content: bytes | None = None, query: str = ""
+    ) -> tuple[str, Response]:
+        """What was asked, as errors name it, and the answer, which says yes."""
         url = f"{self.url}/{quote(path, safe='/*')}" + (f"?{query}" if query else "")
         response = await self._http.request(method, url, content=content, timeout_s=self._timeout_s)
-        if response.status < 300:
-            return response
-        try:
-            reason = msgspec.json.decode(response.body, type=_Error).error
-        except msgspec.DecodeError:
-            reason = response.body[:200].decode(errors="replace").strip()
-        if response.status == 404:
-            raise NotFoundError(url, response.status, reason)
-        raise RefusedError(url, response.status, reason)
+        if not 200 <= response.status < 300:
+            raise _refusal(url, response.status, response.body)
+        return f"{method} {url}", response
 
-    def _written(self, response: Response) -> Written:
-        index = msgspec.json.decode(response.body, type=_Index).index if response.body else ""
-        return Written(index, int(response.headers.get("x-pivot-stamp", "0")))
+
+def _stamp(asked: str, response: Response) -> int:
+    """The stamp that a write was given.
+
+    Raises:
+        BadAnswerError: there is none.
+    """
+    text = response.headers.get("x-pivot-stamp", "")
+    if not (text.isascii() and text.isdigit() and len(text) < 20):
+        raise BadAnswerError(asked, f"x-pivot-stamp is {text[:40]!r}, it must be a number", one_line(response.body))
+    return int(text)

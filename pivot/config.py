@@ -3,6 +3,7 @@
 Layer: below core. Start at `Config`; `Knobs` are the timings and limits that few people change.
 """
 
+import math
 from typing import Final, Literal, TypeAlias, final
 
 import msgspec
@@ -16,7 +17,7 @@ NAME_MAX: Final = 255
 
 
 @final
-class Key(msgspec.Struct, frozen=True):
+class Key(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """One collection: a single path such as `settings`, or a glob such as `users/*`.
 
     Attributes:
@@ -99,8 +100,8 @@ class Knobs(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
         """
         for name in self.__struct_fields__:
             value: float = getattr(self, name)
-            if not value > 0:
-                raise ConfigError(f"{name} is {value}, it must be greater than 0")
+            if not 0 < value < math.inf:
+                raise ConfigError(f"{name} is {value}, it must be greater than 0 and finite")
         for least, most in (("silence_s_min", "silence_s_max"), ("retry_s_min", "retry_s_max")):
             if getattr(self, least) > getattr(self, most):
                 raise ConfigError(

@@ -18,6 +18,7 @@ Layer: bottom; imports nothing of ours.
     |   |-- UnreachableError         nobody answers there
     |   |-- DeadlineError            no answer in time: unknown whether it happened
     |   |-- ResponseTooLargeError    an answer above its limit
+    |   |-- BadAnswerError           an answer that no server of ours gives
     |   `-- RefusedError             an answer that says no (HTTP 4xx, 5xx)
     |       `-- NotFoundError        there is no such entry (HTTP 404)
     |-- StorageError                 the store's fault: certainly not written
@@ -115,6 +116,13 @@ class DeadlineError(TransportError):
 
 class ResponseTooLargeError(TransportError):
     """An answer is above its limit."""
+
+
+class BadAnswerError(TransportError):
+    """An answer that no server of ours gives: whoever listens there is something else."""
+
+    def __init__(self, asked: str, reason: str, said: str) -> None:
+        super().__init__(f"{asked}: the answer is not that of a pivot server: {reason}; it says {said!r}")
 
 
 class RefusedError(TransportError):

@@ -44,7 +44,7 @@ def check_list(pattern: str) -> str:
     """
     check_pattern(pattern)
     if not pattern.endswith("*") or is_glob(pattern[:-1]):
-        raise BadKeyError(pattern, "a new entry needs a glob with * as its last segment and nowhere else")
+        raise BadKeyError(pattern, "is no list: a new entry needs a glob with * as its last segment and nowhere else")
     return pattern
 
 

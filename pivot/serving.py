@@ -3,8 +3,10 @@
 Layer: edge (composition root). Settings come from flags, then `PIVOT_*` variables, then the TOML file, then defaults.
 """
 
+import os
 import signal
 import sys
+from functools import partial
 from pathlib import Path
 from typing import Final, Literal, final
 
@@ -128,12 +130,14 @@ def read_settings(file: Path) -> Settings:
         raise ConfigError(f"config file {file}: {error}") from None
 
 
-def serve(settings: Settings, *, wall: WallClock = system_clock) -> None:
+def serve(settings: Settings, *, until_stdin_ends: bool = False, wall: WallClock = system_clock) -> None:
     """Run a member until SIGTERM or SIGINT; a second signal ends it at once.
 
     Args:
-        settings: what it is told.
-        wall: its wall clock.
+        settings: what it replicates, where it listens, and so on.
+        until_stdin_ends: whether it stops, too, when stdin ends. A program that starts members and gives each a pipe
+            leaves none behind, even when it is killed.
+        wall: its wall clock; tests skew it.
 
     Raises:
         ConfigError: the settings cannot be.
@@ -142,10 +146,10 @@ def serve(settings: Settings, *, wall: WallClock = system_clock) -> None:
     """
     config = settings.config()
     configure_logs(settings.log or "text", settings.log_level or "info")
-    trio.run(_serve, config, settings, wall)
+    trio.run(partial(_serve, config, settings, until_stdin_ends=until_stdin_ends, wall=wall))
 
 
-async def _serve(config: Config, settings: Settings, wall: WallClock) -> None:
+async def _serve(config: Config, settings: Settings, *, until_stdin_ends: bool, wall: WallClock) -> None:
     listen, advertise = settings.listen or _DEFAULT_LISTEN, settings.advertise or ""
     entropy = SystemEntropy()
     server = Server(config, engine=settings.engine(entropy), wall=wall, entropy=entropy)
@@ -153,6 +157,8 @@ async def _serve(config: Config, settings: Settings, wall: WallClock) -> None:
     stop = trio.Event()
     async with trio.open_nursery() as nursery:
         await nursery.start(_stop_on_signals, stop)
+        if until_stdin_ends:
+            nursery.start_soon(_stop_at_end_of_stdin, stop)
 
         async def run(*, task_status: trio.TaskStatus[str]) -> None:
             try:
@@ -173,3 +179,10 @@ async def _stop_on_signals(stop: trio.Event, *, task_status: trio.TaskStatus[Non
             if stop.is_set():
                 sys.exit(128 + number)
             stop.set()
+
+
+async def _stop_at_end_of_stdin(stop: trio.Event) -> None:
+    # Not `sys.stdin`: a thread that is left waiting in it would hold its lock while the interpreter ends.
+    while await trio.to_thread.run_sync(os.read, sys.stdin.fileno(), 4096, abandon_on_cancel=True):
+        pass
+    stop.set()

@@ -5,14 +5,16 @@ Layer: edge.
 
 from rich.box import SIMPLE_HEAD
 from rich.console import Console
+from rich.markup import escape
 from rich.table import Table
 
+from pivot.printing import Out
 from pivot.types import JsonValue
 
 
 def show_status(status: dict[str, JsonValue], url: str) -> None:
     """Print what `Client.status` returned."""
-    out = Console()
+    out = Out()
     role = "leads" if status.get("role") == "pivot" else f"follows {status.get('pivotIP')}"
     out.print(f"{url}: member {status.get('member')} {role}; durability {status.get('durability')}", markup=False)
     if status.get("last_error"):
@@ -46,4 +48,4 @@ def _cell(column: str, value: JsonValue) -> str:
         case "" if column == "path":
             return "(not replicated)"
         case _:
-            return str(value)
+            return escape(str(value))

@@ -26,6 +26,7 @@ LAYERS = {
     "pivot.client": 7,
     "pivot.server": 7,
     "pivot.logs": 8,
+    "pivot.printing": 8,
     "pivot.statusview": 8,
     "pivot.serving": 9,
     "pivot.cli": 10,

@@ -109,6 +109,13 @@ def add_data_routes(app: QuartTrio, member: Member, hub: Hub) -> None:
     """Serve the keys of one member's store."""
     storage = member.storage
 
+    @app.before_request
+    async def refuse_leading_separators() -> Response | None:
+        path = request.scope["path"]  # `request.path` has lost them
+        if path.startswith("//"):
+            return error_response(HTTPStatus.BAD_REQUEST, str(BadKeyError(path[1:41], "begins with a separator")))
+        return None
+
     @app.get("/")
     @answering_errors
     async def keys() -> Response:
@@ -120,10 +127,7 @@ def add_data_routes(app: QuartTrio, member: Member, hub: Hub) -> None:
         question_of = PushItem if is_glob(key) else Put
         check_list(key) if is_glob(key) else check_key(key)
         patience_s = _ack_timeout_s(member, key)
-        body = await read_body()
-        if len(body) > BODY_BYTES_MAX:
-            reason = f"body has {len(body)} bytes, at most {BODY_BYTES_MAX} are allowed"
-            return error_response(HTTPStatus.REQUEST_ENTITY_TOO_LARGE, reason)
+        body = await read_body(BODY_BYTES_MAX)
         if not body.strip():
             raise BadValueError("is missing: the body is empty")
         result = await storage.ask(question_of(key, canonical(body)), deadline_s=ASK_DEADLINE_S)
@@ -156,10 +160,14 @@ def add_data_routes(app: QuartTrio, member: Member, hub: Hub) -> None:
             return _stamped(Response(b"", status=HTTPStatus.NO_CONTENT), result)
         return _stamped(json_response({"index": "", "acked": False}, HTTPStatus.ACCEPTED), result)
 
+    _add_watch_route(app, storage, hub)
+
+
+def _add_watch_route(app: QuartTrio, storage: Ref, hub: Hub) -> None:
     @app.websocket("/<path:key>")
     async def subscribe(key: str) -> None:
         try:
-            check_pattern(key)
+            check_pattern(websocket.scope["path"].removeprefix("/"))  # see `refuse_leading_separators`
         except BadKeyError as error:
             await websocket.accept()  # pyright: ignore[reportUnknownMemberType] - Quart leaves it open
             await websocket.close(CLOSE_BAD_KEY, str(error)[:120])
@@ -213,6 +221,9 @@ async def _read(storage: Ref, pattern: str) -> Entries:
 
 async def _keys(storage: Ref) -> Response:
     """`GET /?api=keys&page=&limit=&filter=`: names of live entries, in order."""
+    api = request.args.get("api", "keys")
+    if api != "keys":
+        return error_response(HTTPStatus.BAD_REQUEST, f"api is {api!r}, there is only 'keys'")
     try:
         page, limit = int(request.args.get("page", "1")), int(request.args.get("limit", "100"))
     except ValueError:

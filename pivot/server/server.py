@@ -37,6 +37,8 @@ from pivot.transport.http_client import HttpClient
 from pivot.transport.http_server import add_transport_routes, error_response
 from pivot.types import Address, MemberId
 
+GRACE_S: Final = 0.5
+"""How long requests may take to finish when we stop; the whole stop takes 1.5 times as long at most, and some more."""
 ADVERTISE_AFTER_S: Final = 5.0
 """How long a node that wants to register waits to see whether it is registered already."""
 
@@ -111,7 +113,7 @@ class Server:
             nursery.start_soon(self._timeline.run)
             await nursery.start(self.member.run)
             async with trio.open_nursery() as web:
-                url: str = await web.start(partial(host, self.app, listen, shutdown=wind_down))
+                url: str = await web.start(partial(host, self.app, listen, shutdown=wind_down, grace_s=GRACE_S))
                 if advertise:
                     address = url.removeprefix("http://") if advertise == "auto" else advertise
                     nursery.start_soon(self._advertise, address)
@@ -120,12 +122,16 @@ class Server:
 
     def _web(self) -> QuartTrio:
         app = QuartTrio("pivot")
-        app.config["MAX_CONTENT_LENGTH"] = POST_BYTES_MAX
+        app.config["MAX_CONTENT_LENGTH"] = POST_BYTES_MAX  # what Quart keeps of a body; routes look closer: `read_body`
         app.url_map.merge_slashes = False
         add_transport_routes(app, self._transport)
         add_backup_route(app, self.member)
 
         add_operator_routes(app, self.member, self._board)
+
+        @app.get("/_pivot/<path:route>")
+        async def nothing(route: str) -> Response:
+            return error_response(HTTPStatus.NOT_FOUND, f"there is no route /_pivot/{route}")
 
         @app.errorhandler(HTTPException)
         async def refuse(error: HTTPException) -> Response:

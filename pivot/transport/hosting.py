@@ -17,6 +17,7 @@ nothing is shared: every server of a process has its own configuration, context 
 import logging
 from collections.abc import Awaitable, Callable
 from functools import partial
+from http import HTTPStatus
 from typing import Any, Final, cast, final
 
 import h11
@@ -45,7 +46,7 @@ from hypercorn.typing import (
 from pivot.errors import ConfigError
 
 HEADER_BYTES_MAX: Final = 32 * 1024
-"""Longest request line and headers together; above it the answer is 431 or 400."""
+"""Longest request line and headers together; above it the answer is 431."""
 _BACKLOG: Final = 1024
 _LOG_CHARACTERS_MAX: Final = 300
 
@@ -235,6 +236,16 @@ class _Http11(H11Protocol):
 
     async def _check_protocol(self, event: h11.Request) -> None:
         """Ignore an offer of HTTP/2, as HTTP allows: the request is answered in HTTP/1.1."""
+
+    async def _create_stream(self, request: h11.Request) -> None:
+        """Begin to serve a request whose headers are not too long: h11 looks at their length only while they come."""
+        size = len(request.method) + len(request.target) + len(b"  HTTP/1.1\r\n\r\n")
+        size += sum(len(name) + len(value) + len(b": \r\n") for name, value in request.headers)
+        if size <= HEADER_BYTES_MAX:
+            await super()._create_stream(request)
+        else:
+            await self._send_error_response(HTTPStatus.REQUEST_HEADER_FIELDS_TOO_LARGE)
+            await self.send(Closed())
 
     async def stream_send(self, event: StreamEvent) -> None:
         """Send a part of a response; after a refused WebSocket handshake close, which Hypercorn forgets."""

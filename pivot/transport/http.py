@@ -286,9 +286,13 @@ class HttpTransport:
                 self.close_downlinks()
 
     def close_downlinks(self) -> None:
-        """End the streams to our nodes, so that they come again, or go elsewhere."""
-        for member, downlink in tuple(self._downlinks.items()):
-            self._end(member, downlink, "we have ended its stream")
+        """End the streams to our nodes, so that they come again, or go elsewhere.
+
+        Our member, which is about to stop, hears of no lost links.
+        """
+        for downlink in self._downlinks.values():
+            self._tally.lose(ENDED, downlink.close())
+        self._downlinks.clear()
 
     def statistics(self) -> HttpStatistics:
         """What it did so far."""

@@ -27,18 +27,24 @@ def error_response(status: HTTPStatus, reason: str) -> Response:
     return Response(body, status=status, content_type=JSON)
 
 
-async def read_body() -> bytes:
+async def read_body(bytes_max: int) -> bytes:
     """The body of the request at hand, whole.
 
     Raises:
-        RequestEntityTooLarge: it has more bytes than the application allows (status 413).
+        RequestEntityTooLarge: it has more than `bytes_max` bytes, or says so (status 413).
     """
+    too_large = RequestEntityTooLarge(f"body has more than {bytes_max} bytes, which is the limit here")
+    if (request.content_length or 0) > bytes_max:
+        raise too_large
+    body = bytearray()
     try:
-        body = await request.get_data(as_text=False)
-    except RequestEntityTooLarge:
-        raise RequestEntityTooLarge(f"body has more than {request.max_content_length} bytes") from None
-    assert isinstance(body, bytes), type(body)
-    return body
+        async for part in request.body:
+            body += part
+            if len(body) > bytes_max:
+                raise too_large
+    except RequestEntityTooLarge:  # or Quart's, which says no limit
+        raise too_large from None
+    return bytes(body)
 
 
 def _other_type() -> Response | None:
@@ -70,7 +76,7 @@ def add_transport_routes(app: QuartTrio, transport: HttpTransport) -> None:
         refusal = _other_type()
         if refusal is not None:
             return refusal
-        line = await read_body()
+        line = await read_body(POST_BYTES_MAX)
         try:
             hello = _judge(line.strip())
             if not isinstance(hello.body, Hello):
@@ -87,10 +93,7 @@ def add_transport_routes(app: QuartTrio, transport: HttpTransport) -> None:
         refusal = _other_type()
         if refusal is not None:
             return refusal
-        body = await read_body()
-        if len(body) > POST_BYTES_MAX:
-            reason = f"body has {len(body)} bytes, at most {POST_BYTES_MAX} are allowed"
-            return error_response(HTTPStatus.REQUEST_ENTITY_TOO_LARGE, reason)
+        body = await read_body(POST_BYTES_MAX)
         try:
             # All are judged before the first is taken: a refused post changes nothing.
             judged = [_judge(line) for line in body.split(b"\n") if line]

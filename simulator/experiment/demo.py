@@ -11,9 +11,11 @@ from typing import Final
 import trio
 from rich.box import SIMPLE_HEAD
 from rich.console import Console
+from rich.markup import escape
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn, TimeElapsedColumn
 from rich.table import Table
 
+from pivot.printing import Out
 from pivot.types import JsonValue
 from simulator.experiment.history import LedgerLine
 from simulator.experiment.operations import Delete, Operation, Write, crash, delete, restart, settle, write
@@ -24,6 +26,7 @@ from simulator.live.player import LiveOutcome, play_live
 
 WITHIN_S: Final = 15.0
 """How long convergence may take."""
+_ENDINGS: Final = (signal.SIGTERM, signal.SIGHUP)
 State = dict[str, dict[str, JsonValue]]
 
 
@@ -66,7 +69,7 @@ def run_demo(*, seed: int, as_json: bool) -> int:
         LiveClusterError: a process did not come up, or members did not become equal when they had to.
     """
     plan = story(seed)
-    talk = Console(stderr=True)
+    talk = Out(stderr=True)
     live = trio.run(_play, plan, talk)
     talk.print("the same plan in the simulator")
     run = Run.of(plan)
@@ -94,8 +97,9 @@ async def _play(plan: Plan, talk: Console) -> LiveOutcome:
 
 
 async def _end_when_terminated(*, task_status: trio.TaskStatus[None]) -> None:
-    """Unwind on SIGTERM as on Ctrl-C, so that no member's process outlives us."""
-    with trio.open_signal_receiver(signal.SIGTERM) as signals:
+    """Unwind on SIGTERM, and on SIGHUP unless `nohup` ignores it, as on Ctrl-C: no member's process outlives us."""
+    hears = [number for number in _ENDINGS if signal.getsignal(number) is not signal.SIG_IGN]
+    with trio.open_signal_receiver(*hears) as signals:
         task_status.started()
         async for number in signals:
             raise SystemExit(128 + number)
@@ -106,7 +110,7 @@ def _tell(progress: Progress, task: TaskID, operation: Operation | None) -> None
     if operation is not None:
         progress.advance(task)
     progress.update(task, description="leader goes away")
-    progress.console.print(f"  {line}", soft_wrap=True)
+    progress.console.print(f"  {line}", markup=False, soft_wrap=True)
 
 
 def describe(operation: Operation) -> str:
@@ -182,12 +186,12 @@ def _account(live: LiveOutcome) -> Table:
     for line in live.ledger:
         change = f"{line.key} = {values[line.id]}" if line.id in values else f"delete {line.key}"
         outcome = f"superseded by #{line.by}" if line.fate == "superseded" else line.fate
-        table.add_row(str(line.id), line.member, change, outcome)
+        table.add_row(str(line.id), line.member, escape(change), outcome)
     return table
 
 
 def _show(plan: Plan, live: LiveOutcome, run: Run, problems: list[str]) -> None:
-    out = Console()
+    out = Out()
     columns = {f"{name}": live.state[name] for name in plan.members}
     columns["simulator"] = run.state[LEADER]
     table = Table(title="What every member has at the end", title_justify="left", box=SIMPLE_HEAD)
@@ -196,7 +200,7 @@ def _show(plan: Plan, live: LiveOutcome, run: Run, problems: list[str]) -> None:
         table.add_column(name)
     written = [record.target for record in live.records]
     for key in sorted(dict.fromkeys(written)):
-        cells = [json.dumps(state[key]) if key in state else "deleted" for state in columns.values()]
+        cells = [escape(json.dumps(state[key])) if key in state else "deleted" for state in columns.values()]
         table.add_row(key, *(cell if cell == cells[0] else f"[red]{cell}[/red]" for cell in cells))
     out.print(table)
     out.print(_account(live))
@@ -210,6 +214,6 @@ def _show(plan: Plan, live: LiveOutcome, run: Run, problems: list[str]) -> None:
         soft_wrap=True,
     )
     for problem in problems:
-        out.print(f"[red]DIFFERS[/red] {problem}")
+        out.print(f"[red]DIFFERS[/red] {escape(problem)}")
     if not problems:
         out.print("same final state in both worlds; lost: 0")

@@ -1,6 +1,7 @@
 """LiveCluster: a leader and nodes as real processes, HTTP on loopback ports that the system picked.
 
-Layer: simulator/live. Nodes may reach their leader through proxies, so that links can be cut.
+Layer: simulator/live. Nodes may reach their leader through proxies, so that links can be cut. Each member's stdin is a
+pipe of ours that nothing is written to: should we be killed, it ends, and the member with it.
 Start at `live_cluster`, which leaves nothing running.
 """
 
@@ -10,7 +11,7 @@ import signal
 import subprocess
 import sys
 from collections.abc import AsyncGenerator
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, nullcontext
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Final, final
@@ -55,7 +56,7 @@ class LiveCluster:
 
     Attributes:
         plan: who takes part and what is replicated.
-        folder: where members keep their state, each in a folder of its name, when the plan says so.
+        folder: where members keep their state, each in a folder of its name; meaningless unless the plan says so.
     """
 
     def __init__(self, plan: Plan, nursery: trio.Nursery, *, proxied: bool, folder: Path) -> None:
@@ -100,7 +101,7 @@ class LiveCluster:
         command = [sys.executable, "-P", str(_PROGRAM), str(self._file(name, "toml")), str(self._file(name, "clock"))]
         with self._file(name, "log").open("ab") as log:
             member.process = await trio.lowlevel.open_process(
-                command, stdout=subprocess.PIPE, stderr=log, start_new_session=True
+                command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=log, start_new_session=True
             )
         member.stopped = False
         member.address = await self._address(member)
@@ -204,8 +205,9 @@ class LiveCluster:
     async def _reap(self, member: _Process) -> None:
         assert member.process is not None
         await member.process.wait()
-        if member.process.stdout is not None:
-            await member.process.stdout.aclose()
+        for pipe in (member.process.stdin, member.process.stdout):
+            if pipe is not None:
+                await pipe.aclose()
         member.process = None
         member.client = None  # its connections are dead
 
@@ -258,11 +260,14 @@ class LiveCluster:
         return all(table == tables[0] for table in tables[1:])
 
     async def settled(self) -> bool:
-        """Whether all are equal and no node that runs has anything left to offer."""
+        """Whether all are equal and no node that runs has anything left to offer; one that does not answer is not."""
         if not await self.equal():
             return False
         for name in self.running:
-            status = msgspec.convert(await self.client(name).status(), type=_Outboxes)
+            try:
+                status = msgspec.convert(await self.client(name).status(), type=_Outboxes)
+            except TransportError:
+                return False
             if any(collection.outbox for collection in status.collections):
                 return False
         return True
@@ -292,7 +297,8 @@ async def live_cluster(plan: Plan, *, proxied: bool = False) -> AsyncGenerator[L
     Raises:
         LiveClusterError: a member does not come up.
     """
-    with TemporaryDirectory(prefix="pivot-") as folder:
+    on_disk = plan.durability == "full"
+    with TemporaryDirectory(prefix="pivot-") if on_disk else nullcontext("") as folder:
         async with trio.open_nursery() as nursery:
             cluster = LiveCluster(plan, nursery, proxied=proxied, folder=Path(folder))
             try:

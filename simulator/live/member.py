@@ -23,4 +23,4 @@ def skewed_clock(file: Path) -> WallClock:
 
 
 if __name__ == "__main__":
-    serve(read_settings(Path(sys.argv[1])), wall=skewed_clock(Path(sys.argv[2])))
+    serve(read_settings(Path(sys.argv[1])), until_stdin_ends=True, wall=skewed_clock(Path(sys.argv[2])))

@@ -5,11 +5,9 @@ router does; the address stays, so members find each other when it heals.
 """
 
 from collections.abc import Callable
-from typing import Final, final
+from typing import final
 
 import trio
-
-_CHUNK: Final = 65536
 
 
 @final

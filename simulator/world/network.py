@@ -156,11 +156,6 @@ class Network:
         """Cut the links from `sources` to `destinations`; the way back stays as it is."""
         return self._cut(name, self.topology.links_between(sources, destinations))
 
-    def cut_links(self, links: Iterable[tuple[str, str]], name: str = "cut") -> Cut:
-        """Cut just these links; pairs that are no link are left out."""
-        wanted = dict.fromkeys(links)
-        return self._cut(name, tuple(edge for edge in self.topology.links if edge in wanted))
-
     def heal(self) -> None:
         """End all cuts."""
         for cut in tuple(self._cuts.values()):

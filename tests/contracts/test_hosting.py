@@ -188,6 +188,14 @@ async def test_a_request_is_refused_when_its_headers_are_too_long() -> None:
         assert (await read_to_end(stream)).startswith(b"HTTP/1.1 431")
 
 
+async def test_a_request_is_refused_when_its_headers_come_complete_at_once_and_are_too_long() -> None:
+    async with hosted() as server:
+        for size, status in ((HEADER_BYTES_MAX - 100, b"200"), (40_000, b"431")):
+            async with await server.connect() as stream:
+                await stream.send_all(get("/", "Connection: close", "X-Long: " + "x" * size))
+                assert (await read_to_end(stream)).startswith(b"HTTP/1.1 " + status)
+
+
 def test_the_private_parts_of_hypercorn_are_where_hosting_expects_them() -> None:
     """When this fails after an update of Hypercorn, read its `trio/tcp_server.py` beside `hosting.py`."""
     connection = hosting._Connection  # pyright: ignore[reportPrivateUsage] - what must not move
@@ -200,8 +208,8 @@ def test_the_private_parts_of_hypercorn_are_where_hosting_expects_them() -> None
     names = ["app", "config", "context", "task_group", "connection_state", "ssl", "client", "server", "send"]
     assert list(inspect.signature(H11Protocol).parameters) == names
     assert "H11Protocol(" in inspect.getsource(ProtocolWrapper)
-    for overridden in ("_check_protocol", "stream_send"):
-        assert inspect.iscoroutinefunction(getattr(H11Protocol, overridden)), overridden
+    for method in ("_check_protocol", "_create_stream", "stream_send", "_send_error_response"):
+        assert inspect.iscoroutinefunction(getattr(H11Protocol, method)), method
     # What `_Connection.serve` does instead of `run`: the same lines, with something around them.
     source = inspect.getsource(TCPServer.run)
     for line in (

@@ -1,15 +1,16 @@
 """The HTTP client keeps its promises: nothing leaks, every failure has its name, nothing of the environment is used.
 
-The first group guards against B4, pool slots that are lost when requests are cancelled: with httpx alone, two
-connections at most and these very stories, the pool is used up after some ten rounds.
+The first group guards against B4, pool slots that are lost when requests are cancelled. Its first story is also told
+over a pool of two connections, the plain httpx way, where it must be seen to fail.
 """
 
 import socket
 from collections.abc import AsyncGenerator, Awaitable, Callable, Generator
-from contextlib import asynccontextmanager, contextmanager
+from contextlib import asynccontextmanager, contextmanager, suppress
 from functools import partial
 from pathlib import Path
 
+import httpx
 import pytest
 import trio
 import trio.testing
@@ -92,19 +93,59 @@ def raising(kind: type[Exception], *words: str) -> Generator[None]:
 # B4: what was cancelled or abandoned ---------------------------------------------------------------------------------
 
 
-async def test_the_next_request_works_when_many_were_cancelled_at_any_moment() -> None:
-    async with hosted(grace_s=0.1) as server, HttpClient(requests_per_peer=2) as client:
-        for turn in range(ROUNDS):
-            async with trio.open_nursery() as nursery:
-                for path in ("/", "/never", "/", "/never", "/"):
-                    nursery.start_soon(client.request, "GET", server.url + path)
-                for _ in range(turn % 20):
-                    await trio.lowlevel.checkpoint()
-                if turn % 3 == 0:
-                    await trio.testing.wait_all_tasks_blocked()
-                nursery.cancel_scope.cancel()
-            with trio.fail_after(PATIENCE_S):
-                assert (await client.request("GET", server.url + "/")).body == b"here"
+async def rounds_until_stuck(client: HttpClient, url: str, *, stuck_s: float) -> int | None:
+    """Cancel requests, each time a little later; after how many rounds another gets no connection, None = never."""
+    for turn in range(ROUNDS):
+        async with trio.open_nursery() as nursery:
+            for _ in range(5):
+                nursery.start_soon(client.request, "GET", url)
+            for _ in range(turn + 1):
+                await trio.lowlevel.checkpoint()
+            nursery.cancel_scope.cancel()
+        with trio.move_on_after(stuck_s) as patience:
+            assert (await client.request("GET", url)).body == b"here"
+        if patience.cancelled_caught:
+            return turn
+    return None
+
+
+async def answer_and_close(stream: trio.SocketStream) -> None:
+    """Every request makes way for one that waits, which gets a new connection: what is cancelled just then is lost."""
+    with suppress(trio.BrokenResourceError):
+        if b"/never" in await stream.receive_some():
+            await trio.sleep_forever()
+        await stream.send_all(HEAD + b"Connection: close\r\nContent-Length: 4\r\n\r\nhere")
+
+
+@pytest.mark.parametrize("turns", [2, 1000], ids=["they wait for their turn", "all at once"])
+async def test_the_next_request_works_when_many_were_cancelled_at_any_moment(turns: int) -> None:
+    async with serving(answer_and_close) as url, HttpClient(requests_per_peer=turns, connect_s=PATIENCE_S) as client:
+        assert await rounds_until_stuck(client, url, stuck_s=PATIENCE_S) is None
+
+
+async def test_the_story_above_gets_stuck_when_the_pool_is_bounded() -> None:
+    """When this fails httpx has been mended, and HttpClient may be simpler."""
+    bounded = httpx.AsyncHTTPTransport(limits=httpx.Limits(max_connections=2))
+    async with (
+        serving(answer_and_close) as url,
+        HttpClient(requests_per_peer=1000, connect_s=PATIENCE_S, transport=bounded) as client,
+    ):
+        assert await rounds_until_stuck(client, url, stuck_s=1.0) is not None
+
+
+async def test_nobody_waits_for_a_connection_of_the_pool_however_many_are_open() -> None:
+    """Who waits there can be cancelled there; httpx's own default is 100 connections."""
+    async with (
+        serving(answer_and_close) as url,
+        HttpClient(requests_per_peer=1000, connect_s=PATIENCE_S) as client,
+        trio.open_nursery() as nursery,
+    ):
+        for _ in range(150):
+            nursery.start_soon(client.request, "GET", url + "/never")
+        await trio.testing.wait_all_tasks_blocked(0.01)
+        with trio.fail_after(PATIENCE_S):
+            assert (await client.request("GET", url + "/")).body == b"here"
+        nursery.cancel_scope.cancel()
 
 
 async def test_the_next_request_works_when_many_ran_out_of_time() -> None:

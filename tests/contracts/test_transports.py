@@ -43,6 +43,8 @@ from tests.contracts.transports import (
 )
 
 EPOCH = Epoch("e1")
+NO_WAY_DOWN = "what a leader says is in an answer, which is there in process only when it is complete; see below"
+NO_HINTS = "a lost link is a hint that need not come, and never comes there: members must notice silence themselves"
 
 
 def numbered(pair: Pair, numbers: range) -> list[bytes]:
@@ -93,7 +95,7 @@ async def test_an_envelope_arrives_equal_and_typed_when_a_node_sends_it(pair: Pa
     assert {via for _, via in pair.leader.received} == {Address(NODE)}
 
 
-@over("simulated", "sockets")
+@over("simulated", "sockets", asgi=NO_WAY_DOWN)
 async def test_an_envelope_arrives_equal_and_typed_when_a_leader_sends_it(pair: Pair) -> None:
     await greet(pair)
     sent = [down(body) for body in DOWN]
@@ -156,7 +158,7 @@ async def test_later_envelopes_arrive_when_the_peer_is_back(pair: Pair) -> None:
         await pair.leader.has(line)
 
 
-@over("asgi", "sockets")
+@over("asgi", "sockets", simulated=NO_HINTS)
 async def test_the_member_hears_of_a_lost_link_when_its_leader_is_away(pair: Pair) -> None:
     pair.away()
     numbered(pair, range(1))
@@ -168,7 +170,7 @@ async def test_the_member_hears_of_a_lost_link_when_its_leader_is_away(pair: Pai
         assert f"{pair.leader_address}/_pivot/{path}" in reason
 
 
-@over("asgi", "sockets")
+@over("asgi", "sockets", simulated=NO_HINTS)
 async def test_the_member_hears_of_a_lost_link_when_too_much_waits(pair: Pair) -> None:
     numbered(pair, range(pair.waiting_max + 2))
     assert pair.counts().lost == {FULL: 2}
@@ -177,7 +179,7 @@ async def test_the_member_hears_of_a_lost_link_when_too_much_waits(pair: Pair) -
     await pair.leader.until(lambda: len(pair.leader.lines) == pair.waiting_max)
 
 
-@over("simulated", "sockets")
+@over("simulated", "asgi", "sockets")
 async def test_a_member_greets_until_its_leader_is_back_when_it_was_away_for_long(pair: Pair) -> None:
     """Transports do not repeat themselves: to come back by itself, for ever, is the member's part."""
     transport = Attempts(pair.node_transport, enough=10)
@@ -238,7 +240,7 @@ async def test_statistics_count_what_was_sent_and_received(pair: Pair) -> None:
     assert pair.counts().lost == {}
 
 
-# Streams: over HTTP only ---------------------------------------------------------------------------------------------
+# Streams: over HTTP only. The simulated network has no connections: nothing there to break, replace or end ------------
 
 
 async def test_a_leader_drops_and_counts_what_it_sends_when_the_node_has_no_stream() -> None:

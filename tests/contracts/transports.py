@@ -346,8 +346,9 @@ KINDS: Final[dict[str, Callable[[Story], None]]] = {
 }
 
 
-def over(*kinds: str) -> Callable[[Story], Callable[[str], None]]:
-    """Make a test of a story, once for each kind of pair."""
+def over(*kinds: str, **why_not: str) -> Callable[[Story], Callable[[str], None]]:
+    """Make a test of a story, once for each kind of pair; `why_not` says of each other kind why it cannot be there."""
+    assert sorted((*kinds, *why_not)) == sorted(KINDS), "every kind is there, or it is said why not"
 
     def decorate(story: Story) -> Callable[[str], None]:
         @pytest.mark.parametrize("kind", kinds)

@@ -173,6 +173,16 @@ def test_a_wiped_member_is_another_follower_and_takes_the_place_of_the_one_of_it
     assert followers(desk) == [follower("new", 0, name="n")]
 
 
+def test_who_does_not_fit_into_the_list_any_more_holds_no_tombstone_back() -> None:
+    few = Knobs(member_ttl_s=100.0, peers_max=1)
+    desk = leading_desk(KNOWN, tombstone(5), knobs=few)
+    assert desk.ask(collect(follower("n", 2), follower("late", 0))) == Retained(0)
+    assert followers(desk) == [follower("n", 2)]
+    assert desk.ask(collect(follower("n", 5), follower("late", 0))) == Retained(1)
+    desk.ask(collect(follower("new", 0, name="n")))
+    assert followers(desk) == [follower("new", 0, name="n")]
+
+
 def test_a_follower_that_was_silent_for_too_long_does_not_hold_tombstones_back_any_more() -> None:
     desk = leader(KNOWN, tombstone(5), SetFollower(USERS, follower("away", 4)))
     assert desk.ask(collect(), at(100)) == Retained(0)

@@ -87,6 +87,19 @@ def test_a_pushed_version_from_the_future_is_rejected_and_the_others_are_kept(he
     assert desk.store.clock.last < FAR_NS
 
 
+@pytest.mark.parametrize(
+    ("collected", "taken"), [(FAR_NS - 60 * SECOND_NS, True), (FAR_NS - 60 * SECOND_NS - 1, False)]
+)
+def test_a_version_from_the_future_is_welcome_when_it_had_to_be_later_than_a_collected_tombstone(
+    collected: int, taken: bool
+) -> None:
+    desk = leading_desk(SetRetention(USERS, Retention(floor=3, collected=collected)))
+    merged = desk.ask(MergePushed(USERS, 3, (entry(stamp=FAR_NS),)))
+    assert isinstance(merged, Merged)
+    assert (len(merged.acks), len(merged.rejected)) == ((1, 0) if taken else (0, 1))
+    assert desk.store.clock.last < FAR_NS
+
+
 def test_a_pushed_version_of_another_collection_is_rejected_whatever_its_stamp() -> None:
     merged = leading_desk().ask(MergePushed(USERS, 0, (entry("settings"),)))
     reason = "key 'settings' is not in collection 'users/*'"
@@ -195,6 +208,17 @@ def test_a_new_life_of_the_leader_is_followed_from_its_start_with_everything_to_
     desk = following_desk(Row(entry(), 1, 5), cursor=5, floor=4)
     assert desk.ask(FollowEpoch(USERS, A, B)) == Position(place(0, epoch=B), applied=True)
     assert (desk.store[USERS].outbox_size, desk.store[USERS].place) == (1, place(0, epoch=B))
+
+
+def test_what_an_earlier_life_of_the_leader_collected_still_lifts_our_writes_above_it() -> None:
+    desk = following_desk(cursor=5)
+    desk.ask(HearFloor(USERS, A, 4, WALL_NS + 50))
+    desk.ask(FollowEpoch(USERS, A, B))
+    assert desk.store[USERS].place == place(0, epoch=B, collected=WALL_NS + 50)
+    assert desk.store.next_version(WALL_NS, "users/a", "1").stamp == WALL_NS + 51
+    desk.ask(HearFloor(USERS, B, 1, 7))
+    desk.ask(MergeResync(USERS, B, 0, (), (), 9, 1, 7, 0, last=True))
+    assert desk.store[USERS].place == place(9, epoch=B, floor=1, collected=WALL_NS + 50)
 
 
 @pytest.mark.parametrize("question", [FollowEpoch(USERS, B, A), FollowEpoch(USERS, A, A)], ids=["late", "same"])

@@ -7,7 +7,7 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Callable, Generator, Mapping
+from collections.abc import Callable, Generator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -15,6 +15,8 @@ from typing import Any
 WAIT_S = 30.0
 """Longest that anything here is waited for, s; a bound for what hangs, not a measure."""
 COMMAND = [sys.executable, "-m", "pivot"]
+SERVE = (*COMMAND, "serve")
+SKEWED = (sys.executable, str(Path(__file__).with_name("skewed_member.py")))
 
 
 def clean_environment(extra: Mapping[str, str] | None = None) -> dict[str, str]:
@@ -74,11 +76,13 @@ class Serving:
 
 
 @contextmanager
-def serving(folder: Path, *flags: str, environment: Mapping[str, str] | None = None) -> Generator[Serving, None, None]:
+def serving(
+    folder: Path, *flags: str, environment: Mapping[str, str] | None = None, program: Sequence[str] = SERVE
+) -> Generator[Serving, None, None]:
     """Run a member with these flags, on a port that the system picks unless they name one."""
     log = folder / f"serve-{time.monotonic_ns()}.log"
     told = ("--listen" in flags) or ("PIVOT_LISTEN" in (environment or {})) or ("--config" in flags)
-    command = [*COMMAND, "serve", *flags, *(() if told else ("--listen", "127.0.0.1:0"))]
+    command = [*program, *flags, *(() if told else ("--listen", "127.0.0.1:0"))]
     with (
         log.open("w") as stderr,
         subprocess.Popen(

@@ -13,7 +13,8 @@ import trio
 
 from pivot.engine.sqlite import FILE_NAME
 from simulator.experiment.history import LedgerLine, Record, ledger
-from simulator.experiment.plan import LEADER, Plan, Workload, delete, push, write
+from simulator.experiment.operations import Workload, delete, push, write
+from simulator.experiment.plan import LEADER, Plan
 from simulator.live.cluster import LiveCluster, live_cluster
 from simulator.live.player import ask_live
 
@@ -48,7 +49,7 @@ async def play(kills: int, seed: int) -> tuple[list[Record], list[LedgerLine]]:
             while not await cluster.settled():  # noqa: ASYNC110 - the condition is in other processes
                 await trio.sleep(0.2)
         await cluster.stop()
-        return records, ledger(records, stamps_on_disk(cluster.folder / LEADER / FILE_NAME), {})
+        return records, ledger(records, stamps_on_disk(cluster.folder / LEADER / FILE_NAME))
 
 
 def stamps_on_disk(file: Path) -> dict[str, tuple[int, bool]]:

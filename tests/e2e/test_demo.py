@@ -4,14 +4,19 @@ import json
 import os
 import signal
 import subprocess
+import sys
 from pathlib import Path
 
 import pytest
 
+from pivot.__main__ import run
+from pivot.client import Item
 from simulator.experiment import demo
+from simulator.experiment.history import LedgerLine, Record
 from simulator.experiment.plan import Plan
 from simulator.experiment.simulation import Run
-from tests.e2e.processes import COMMAND, WAIT_S, clean_environment
+from simulator.live.player import LiveOutcome
+from tests.e2e.processes import COMMAND, WAIT_S, clean_environment, eventually
 
 
 def members_of(session: int) -> list[str]:
@@ -30,7 +35,7 @@ def members_of(session: int) -> list[str]:
 
 
 def start_demo(folder: Path, *flags: str) -> "subprocess.Popen[str]":
-    environment = {**clean_environment(), "DEMO_TEST": str(os.getpid())}
+    environment = {**clean_environment(), "DEMO_TEST": str(os.getpid()), "TMPDIR": str(folder)}
     return subprocess.Popen(
         [*COMMAND, "demo", *flags],
         stdout=subprocess.PIPE,
@@ -62,20 +67,72 @@ def test_the_demo_ends_with_equal_members_nothing_lost_and_nothing_left_behind(t
     assert members_of(os.getpid()) == []
 
 
-@pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
+def wait_until_all_members_run(process: "subprocess.Popen[str]") -> None:
+    assert process.stderr is not None
+    for line in process.stderr:
+        if "write at leader" in line:
+            break
+    assert len(members_of(os.getpid())) == 4
+
+
+@pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143), (signal.SIGHUP, 129)])
 def test_an_interrupted_demo_leaves_no_process_and_no_file(tmp_path: Path, number: signal.Signals, code: int) -> None:
     with start_demo(tmp_path) as process:
-        assert process.stderr is not None
-        for line in process.stderr:
-            if "write at leader" in line:  # all members run
-                break
-        assert len(members_of(os.getpid())) == 4
+        wait_until_all_members_run(process)
         process.send_signal(number)
         _, err = process.communicate(timeout=WAIT_S)
     assert process.returncode == code
     assert "Traceback" not in err
     assert members_of(os.getpid()) == []
     assert list(tmp_path.iterdir()) == []
+
+
+def test_the_members_of_a_demo_end_by_themselves_when_it_is_killed(tmp_path: Path) -> None:
+    with start_demo(tmp_path) as process:
+        wait_until_all_members_run(process)
+        process.kill()
+    eventually(lambda: members_of(os.getpid()) == [])
+    assert list(tmp_path.iterdir()) == []
+
+
+STRANGE = "[red]x[/red] [/nonsense]"
+
+
+@pytest.fixture
+def told(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The live half of the demo is one write that was not read back everywhere."""
+
+    async def play(plan: Plan, _: object) -> LiveOutcome:
+        there = {"settings": Item(1, 0, "settings", "settings", STRANGE)}
+        return LiveOutcome(
+            converged_s=0.5,
+            tables={**dict.fromkeys(plan.members, there), "n1": {}},
+            records=(Record(id=1, member="n2", kind="write", target="settings", value=STRANGE, invoked_s=0.0),),
+            ledger=(LedgerLine(1, "n2", "write", "settings", 1, "won", 0),),
+        )
+
+    monkeypatch.setattr(demo, "_play", play)
+    monkeypatch.setenv("COLUMNS", "200")
+
+
+@pytest.mark.usefixtures("told")
+def test_values_are_shown_letter_for_letter_also_when_they_look_like_markup(capsys: pytest.CaptureFixture[str]) -> None:
+    assert demo.run_demo(seed=1, as_json=False) == 1
+    out = capsys.readouterr().out
+    assert out.count(STRANGE) > 4  # three members, the account, and each problem
+    assert f'DIFFERS live: n1 has settings = null, the live leader has "{STRANGE}"' in out
+
+
+@pytest.mark.usefixtures("told")
+def test_a_demo_whose_output_nobody_reads_on_ends_quietly(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    reader, writer = os.pipe()
+    os.close(reader)
+    with os.fdopen(writer, "w") as nobody:
+        monkeypatch.setattr(sys, "stdout", nobody)
+        assert run(["demo"]) == 0
+    assert "Broken" not in capsys.readouterr().err
 
 
 def test_a_state_that_differs_is_named_and_the_exit_code_is_1(

@@ -18,6 +18,7 @@ from pivot.errors import NotFoundError, RefusedError
 from pivot.server.server import Server
 from pivot.transport.http_client import HttpClient, Response
 from pivot.types import Epoch, StoreId
+from tests.contracts.hosts import read_until
 
 CONFIG = Config(keys=(Key("settings"), Key("users/*"), Key("box/*/things/*")))
 
@@ -99,11 +100,16 @@ async def test_a_key_of_no_collection_is_stored_here() -> None:
         ("POST", "/settings", b'"\xff"', 400, "UTF-8"),
         ("POST", "/settings", b'"\\ud800"', 400, "surrogate"),
         ("POST", "/settings", b"[" * 100_000, 400, "deep"),
-        ("POST", "/settings", b'"' + b"x" * 2**20 + b'"', 413, "1048576"),
+        ("POST", "/settings", b'"' + b"x" * 2**20 + b'"', 413, "body has more than 1048576 bytes"),
+        ("POST", "/settings", b'"' + b"x" * 2**23 + b'"', 413, "body has more than 1048576 bytes"),
         ("POST", "/a/*/b", b"1", 400, "a/*/b"),
         ("POST", "/a*", b"1", 400, "a*"),
         ("POST", "/a//b", b"1", 400, "a//b"),
         ("POST", "/a/", b"1", 400, "a/"),
+        ("POST", "//a", b"1", 400, "'/a'"),
+        ("GET", "//a", None, 400, "'/a'"),
+        ("DELETE", "//a", None, 400, "'/a'"),
+        ("POST", "///", b"1", 400, "'//'"),
         ("POST", "/" + "k" * 513, b"1", 400, "512"),
         ("POST", "/%00", b"1", 400, "may only have"),
         ("POST", "/%2E%2E/x", b"1", 400, ".."),
@@ -111,6 +117,9 @@ async def test_a_key_of_no_collection_is_stored_here() -> None:
         ("GET", "/a%20b", None, 400, "a b"),
         ("GET", "/absent", None, 404, "absent"),
         ("DELETE", "/absent", None, 404, "absent"),
+        ("GET", "/_pivot/nope", None, 404, "there is no route /_pivot/nope"),
+        ("GET", "/?api=info", None, 400, "api is 'info'"),
+        ("GET", "/?api=", None, 400, "api is ''"),
         ("GET", "/?api=keys&page=0", None, 400, "page is 0"),
         ("GET", "/?api=keys&limit=many", None, 400, "whole numbers"),
         ("TRACE", "/settings", None, 405, ""),
@@ -125,6 +134,13 @@ async def test_a_wrong_request_is_refused_with_one_line_and_changes_nothing(
         assert named in error_of(response)
         keys = msgspec.json.decode((await request(url, "GET", "/?api=keys")).body)
         assert keys["total"] == 0
+
+
+async def test_a_long_body_is_refused_with_the_same_words_when_it_does_not_say_its_length() -> None:
+    async with running() as url, await trio.open_tcp_stream("127.0.0.1", int(url.rpartition(":")[2])) as stream:
+        await stream.send_all(b"POST /settings HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n")
+        await stream.send_all(b"%x\r\n" % (2**20 + 1) + b"1" * (2**20 + 1))
+        assert b"body has more than 1048576 bytes" in await read_until(stream, b"}")
 
 
 async def next_state(states: Any) -> Any:
@@ -174,10 +190,13 @@ async def test_the_last_state_reaches_every_subscriber_under_writes() -> None:
             await all_saw.wait()
 
 
-async def test_a_subscription_to_a_bad_pattern_is_refused_with_a_reason(monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize(("pattern", "named"), [("a*", r"a\*"), ("/a", "'/a'")])
+async def test_a_subscription_to_a_bad_pattern_is_refused_with_a_reason(
+    monkeypatch: pytest.MonkeyPatch, pattern: str, named: str
+) -> None:
     monkeypatch.setattr("pivot.client.check_pattern", str)  # a client that does not look itself
-    async with running() as url, Client(url) as client, client.watch("a*") as states:
-        with pytest.raises(RefusedError, match=r"a\*"):
+    async with running() as url, Client(url) as client, client.watch(pattern) as states:
+        with pytest.raises(RefusedError, match=named):
             await anext(states)
     gc.collect()  # a connection left open would be noticed here
 

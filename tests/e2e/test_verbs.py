@@ -1,12 +1,16 @@
 """The client verbs of the command line against a real server: what they print, and what they exit with."""
 
 import json
+import os
+import subprocess
 from collections.abc import Generator
 from pathlib import Path
 
 import pytest
 
-from tests.e2e.processes import Serving, pivot, pivot_json, serving
+from pivot.statusview import show_status
+from pivot.types import JsonValue
+from tests.e2e.processes import COMMAND, WAIT_S, Serving, clean_environment, pivot, pivot_json, serving
 
 NOBODY = "127.0.0.1:1"
 
@@ -28,9 +32,13 @@ def test_every_json_value_can_be_set_also_one_that_looks_like_a_flag(server: Ser
     assert pivot("get", "values/one", "--url", server.url)[1] == value + "\n"
 
 
-def test_a_value_is_read_from_stdin_when_none_is_given(server: Serving) -> None:
-    assert pivot("set", "settings", "--url", server.url, stdin='{"from": "stdin"}')[0] == 0
+@pytest.mark.parametrize("value", [(), ("-",)], ids=["none", "a hyphen"])
+def test_a_value_is_read_from_stdin_when_it_is(server: Serving, value: tuple[str, ...]) -> None:
+    assert pivot("set", "settings", *value, "--url", server.url, stdin='{"from": "stdin"}')[0] == 0
     assert pivot("get", "settings", "--url", server.url)[1] == '{"from":"stdin"}\n'
+    assert pivot("push", "stdin/*", *value, "--url", server.url, stdin="-7")[0] == 0
+    assert pivot("get", "stdin/*", "--url", server.url)[1].endswith("\t-7\n")
+    assert pivot("del", "stdin/*", "--url", server.url)[0] == 0
 
 
 def test_json_output_says_when_an_entry_was_created_and_where_it_is(server: Serving) -> None:
@@ -77,10 +85,13 @@ def test_absent_is_1_and_one_line_that_names_the_key(server: Serving) -> None:
         (("set", "a//b", "1"), "a//b"),
         (("set", "settings", "{oops"), "not JSON"),
         (("set", "settings", '{"a": 1, "a": 2}'), "'a'"),
-        (("push", "users", "1"), "users"),
+        (("set", "settings", "--josn"), "'--josn' is neither an option nor JSON"),
+        (("set", "settings", "-x"), "'-x' is neither an option nor JSON"),
+        (("push", "users", "1"), "key 'users' is no list: a new entry needs a glob"),
         (("frobnicate",), "frobnicate"),
         (("get",), "PATTERN"),
         (("watch", "settings", "--count", "many"), "many"),
+        (("watch", "settings", "--count", "0"), "--count is 0, it must be at least 1"),
         (("get", "settings", "--url", "ftp://x"), "ftp://x"),
         (("serve", "--listen", "nowhere"), "nowhere"),
         (("serve", "--key", "a/*/b*"), "a/*/b*"),
@@ -115,6 +126,39 @@ def test_a_traceback_is_printed_only_with_debug() -> None:
 def test_the_variable_names_the_server_and_the_flag_wins(server: Serving) -> None:
     assert pivot("ls", environment={"PIVOT_URL": NOBODY})[0] == 3
     assert pivot("ls", "--url", server.url, environment={"PIVOT_URL": NOBODY})[0] == 0
+
+
+def test_output_that_nobody_reads_on_ends_a_command_quietly(server: Serving) -> None:
+    for verb in (("status",), ("get", "settings"), ("watch", "settings")):
+        reader, writer = os.pipe()
+        os.close(reader)
+        command = [*COMMAND, *verb, "--url", server.url]
+        with os.fdopen(writer, "wb") as nobody:
+            done = subprocess.run(
+                command, stdout=nobody, stderr=subprocess.PIPE, timeout=WAIT_S, env=clean_environment(), check=False
+            )
+        assert (done.returncode, done.stderr) == (0, b"")
+
+
+def test_an_interrupt_is_130_and_nothing_is_said_also_when_it_comes_as_early_as_can_be(tmp_path: Path) -> None:
+    interrupt = "import os, signal\nos.kill(os.getpid(), signal.SIGINT)\n"
+    for first_imported in ("cyclopts", "trio"):
+        folder = tmp_path / first_imported
+        folder.mkdir()
+        (folder / f"{first_imported}.py").write_text(interrupt)
+        assert pivot("get", "a", environment={"PYTHONPATH": str(folder)}) == (130, "", "")
+
+
+def test_help_says_how_a_variable_names_several_keys() -> None:
+    words = pivot("serve", "--help")[1].replace("\u2502", " ").split()
+    assert "In PIVOT_KEYS, put spaces between them." in " ".join(words)
+
+
+def test_status_shows_what_others_said_letter_for_letter(capsys: pytest.CaptureFixture[str]) -> None:
+    peer: JsonValue = {"address": "[bold]n1[/bold]", "role": "node", "healthy": False, "reason": "[/nonsense]"}
+    show_status({"role": "pivot", "last_error": "[red]x", "peers": [peer]}, "http://[::1]:8080")
+    out = capsys.readouterr().out
+    assert all(text in out for text in ("[bold]n1[/bold]", "[/nonsense]", "[red]x", "[::1]"))
 
 
 def test_our_own_bug_is_70(tmp_path: Path) -> None:

@@ -11,9 +11,9 @@ from simulator.world.latency import ExponentialLatency, UniformLatency
 from simulator.world.link import Conditions
 from tests.scenarios.stories import STORIES, Story
 
-SEEDS = 50
 FAIR = Conditions(latency=UniformLatency(base_s=0.001, spread_s=0.004))
 FOUL = Conditions(latency=ExponentialLatency(base_s=0.001, mean_s=0.02), loss=0.05, duplication=0.1)
+AT_ONCE_S = 0.1
 
 
 def assert_ends_as_expected(story: Story, state: Mapping[str, Mapping[str, JsonValue]]) -> None:
@@ -24,11 +24,25 @@ def assert_ends_as_expected(story: Story, state: Mapping[str, Mapping[str, JsonV
         assert len(pushed) == story.pushed, member
 
 
-@pytest.mark.parametrize("durability", ["memory", "full"])
+LONG = [pytest.mark.long, pytest.mark.timeout(1800)]
+
+
+@pytest.mark.parametrize(
+    ("durability", "seeds"),
+    [
+        ("memory", 25),
+        ("full", 25),
+        *(pytest.param(durability, 200, marks=LONG) for durability in ("memory", "normal", "full")),
+    ],
+)
 @pytest.mark.parametrize("name", STORIES)
-def test_nothing_is_lost_in(name: str, durability: Durability) -> None:
+def test_nothing_is_lost_in(name: str, durability: Durability, seeds: int) -> None:
     story = STORIES[name]
-    for seed in range(SEEDS):
+    for seed in range(seeds):
         run = Run.of(story.plan(seed, durability=durability, weather=FAIR if seed % 2 else FOUL))
         assert run.verdict == "ok", run
+        assert run.refused == ()
+        assert run.reads == story.reads, seed
+        answered = [record.answered_s - record.invoked_s for record in run.outcome.records if record.answered_s]
+        assert max(answered, default=0.0) < AT_ONCE_S
         assert_ends_as_expected(story, run.state)
