@@ -5,8 +5,9 @@ Layer: edge; uses `pivot.transport.http_client`. Start at `Client`.
 
 from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager
+from http import HTTPStatus
 from types import TracebackType
-from typing import Final, TypeVar, final
+from typing import Final, Literal, TypeAlias, TypeVar, final
 from urllib.parse import quote, urlencode
 
 import msgspec
@@ -23,6 +24,8 @@ _CLOSED_BAD_KEY: Final = 1008
 _ON_THE_WAY: Final = (413, 429, 500, 502, 503, 504)
 """What a proxy may say, in its own words, for a server of ours that is behind it."""
 _T = TypeVar("_T")
+Ack: TypeAlias = Literal["leader"]
+"""Who must have a write besides the server that takes it."""
 
 
 class Item(msgspec.Struct, frozen=True):
@@ -49,10 +52,13 @@ class Written(msgspec.Struct, frozen=True):
     Attributes:
         index: last segment of the key that was written; of a delete, empty.
         stamp: when, as the cluster compares writes, ns.
+        acked: whether everybody has it whom the writer wanted to have it: the server, or with `ack="leader"` the
+            leader, too. False: the server keeps it and brings it to the leader later.
     """
 
     index: str
     stamp: int
+    acked: bool = True
 
 
 class _Index(msgspec.Struct):
@@ -203,28 +209,37 @@ class Client:
         """
         return await self._read(check_pattern(pattern), list[Item])
 
-    async def set(self, key: str, value: JsonValue) -> Written:
+    async def set(self, key: str, value: JsonValue, *, ack: Ack | None = None, ack_timeout_s: float = 5.0) -> Written:
         """Create or replace one entry.
+
+        Args:
+            key: which one.
+            value: anything JSON can express.
+            ack: `leader` waits until the leader has it as well; see `Written.acked`.
+            ack_timeout_s: for how long at most, s.
 
         Raises:
             BadKeyError: it is no key.
             RefusedError: 429 and 503 were certainly not written, 504 is not known.
             UnreachableError: see `pivot.errors`.
         """
-        return await self._write(check_key(key), value)
+        return await self._write(check_key(key), value, _ack_query(ack, ack_timeout_s))
 
-    async def push(self, pattern: str, value: JsonValue) -> Written:
+    async def push(
+        self, pattern: str, value: JsonValue, *, ack: Ack | None = None, ack_timeout_s: float = 5.0
+    ) -> Written:
         """Create a new entry in a list such as `users/*`; as `set`."""
-        return await self._write(check_list(pattern), value)
+        return await self._write(check_list(pattern), value, _ack_query(ack, ack_timeout_s))
 
-    async def delete(self, pattern: str) -> Written:
+    async def delete(self, pattern: str, *, ack: Ack | None = None, ack_timeout_s: float = 5.0) -> Written:
         """Delete an entry, or all that a glob matches; as `set`.
 
         Raises:
             NotFoundError: the server has no such entry (never for a glob).
         """
-        asked, response = await self._request("DELETE", check_pattern(pattern))
-        return Written("", _stamp(asked, response))
+        query = _ack_query(ack, ack_timeout_s)
+        asked, response = await self._request("DELETE", check_pattern(pattern), query=query)
+        return Written("", _stamp(asked, response), response.status != HTTPStatus.ACCEPTED)
 
     async def keys(self, containing: str = "") -> AsyncGenerator[str, None]:
         """Yield the names of all entries that contain a text, in order."""
@@ -265,9 +280,10 @@ class Client:
         asked, response = await self._request("GET", path, query=query)
         return _decode(asked, response.body, kind)
 
-    async def _write(self, path: str, value: JsonValue) -> Written:
-        asked, response = await self._request("POST", path, msgspec.json.encode(value))
-        return Written(_decode(asked, response.body, _Index).index, _stamp(asked, response))
+    async def _write(self, path: str, value: JsonValue, query: str) -> Written:
+        asked, response = await self._request("POST", path, msgspec.json.encode(value), query)
+        index = _decode(asked, response.body, _Index).index
+        return Written(index, _stamp(asked, response), response.status != HTTPStatus.ACCEPTED)
 
     async def _request(
         self, method: str, path: str, content: bytes | None = None, query: str = ""
@@ -278,6 +294,10 @@ class Client:
         if not 200 <= response.status < 300:
             raise _refusal(url, response.status, response.body)
         return f"{method} {url}", response
+
+
+def _ack_query(ack: Ack | None, timeout_s: float) -> str:
+    return "" if ack is None else urlencode({"ack": ack, "timeout": f"{timeout_s:g}"})
 
 
 def _stamp(asked: str, response: Response) -> int:

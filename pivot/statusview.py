@@ -37,8 +37,10 @@ def _table(out: Console, title: str, rows: JsonValue, columns: tuple[str, ...]) 
 
 def _find(row: dict[str, JsonValue], column: str) -> JsonValue:
     """A column of a row, or of an object within it."""
-    inner = (value for value in row.values() if isinstance(value, dict) and column in value)
-    return row[column] if column in row else next(inner, {}).get(column, "")
+    if column in row:
+        return row[column]
+    inner = [value[column] for value in row.values() if isinstance(value, dict) and column in value]
+    return inner[0] if inner else ""
 
 
 def _cell(column: str, value: JsonValue) -> str:

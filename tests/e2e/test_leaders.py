@@ -69,6 +69,18 @@ async def test_a_write_without_its_leader_is_kept_and_said_to_be_unconfirmed() -
         assert await has(node, "settings", None)
 
 
+async def test_the_client_says_whether_the_leader_has_a_write() -> None:
+    async with running(Config(keys=KEYS)) as leader, running(Config(keys=KEYS, cluster_url=leader)) as node:
+        await until(lambda: caught_up(node))
+        async with Client(node) as client:
+            assert (await client.set("settings", 1, ack="leader", ack_timeout_s=20)).acked
+            assert (await client.push("users/*", 1, ack="leader", ack_timeout_s=20)).acked
+            assert (await client.delete("settings", ack="leader", ack_timeout_s=20)).acked
+    async with running(Config(keys=KEYS, cluster_url="http://127.0.0.1:1")) as alone, Client(alone) as client:
+        assert not (await client.set("settings", 1, ack="leader", ack_timeout_s=0.05)).acked
+        assert not (await client.delete("settings", ack="leader", ack_timeout_s=0.05)).acked
+
+
 async def test_a_leader_confirms_its_own_writes_at_once() -> None:
     async with running(Config(keys=KEYS)) as leader:
         assert (await request(leader, "POST", "/settings?ack=leader&timeout=0", b"1")).status == 200
