@@ -46,7 +46,7 @@ def collect(store: Store, now: Now, knobs: Knobs, to: ReplyTo, question: Collect
             decision.stage(DropFollower(collection.path, store_id))
     retention = collection.peek_retention()
     if not retention.since_ns:
-        retention = Retention(since_ns=now.wall_ns, known=retention.known)
+        retention = replace(retention, since_ns=now.wall_ns)
         decision.stage(SetRetention(collection.path, retention))
     if retention.known or now.wall_ns - retention.since_ns > ttl_ns:
         dropped = _drop(decision, collection, retention, followers.values())

@@ -331,7 +331,7 @@ class Collection:
         """Make one committed change visible."""
         match change:
             case PutRow():
-                self._put(change.row)
+                self.put(change.row)
             case DropRow():
                 self._drop(change)
             case SetPlace():
@@ -348,7 +348,8 @@ class Collection:
             case _:
                 assert_never(change)
 
-    def _put(self, row: Row) -> None:
+    def put(self, row: Row) -> None:
+        """Make one committed row visible."""
         key = row.entry.key
         old = self._rows.get(key)
         self._rows[key] = row

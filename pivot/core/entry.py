@@ -119,8 +119,7 @@ def canonical(text: str | bytes) -> str:
     try:
         if isinstance(text, bytes):
             text = text.decode()
-        value = json.loads(text, object_pairs_hook=_object, parse_constant=_no_constant)
-        result = json.dumps(value, sort_keys=True, separators=(",", ":"), ensure_ascii=False, allow_nan=False)
+        result = _encoder.encode(_decoder.decode(text))
         result.encode()
     except BadValueError:
         raise
@@ -162,3 +161,7 @@ def _object(pairs: Sequence[tuple[str, Any]]) -> dict[str, Any]:
 
 def _no_constant(name: str) -> NoReturn:
     raise BadValueError(f"has the number {name}, which JSON does not know")
+
+
+_decoder: Final = json.JSONDecoder(object_pairs_hook=_object, parse_constant=_no_constant)
+_encoder: Final = json.JSONEncoder(sort_keys=True, separators=(",", ":"), ensure_ascii=False, allow_nan=False)

@@ -5,6 +5,7 @@ Start at `Store.peek` and `Store.stage`.
 """
 
 import hashlib
+import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Final, final
@@ -79,28 +80,36 @@ class Store:
         self._collections = {path: Collection(path, follows=follows) for path, follows in collections.items()}
         self._collections[UNREPLICATED] = Collection(UNREPLICATED, follows=False)
         self._globs = [path for path in collections if is_glob(path)]
+        # One search finds the glob of a key, whatever their number: no two configured keys match one path.
+        texts = (re.escape(path).replace(r"\*", "[^/]+") for path in self._globs)
+        self._glob_of = re.compile("|".join(f"({text})" for text in texts) or r"(?!)").fullmatch
         self._dirty: dict[str, Collection] = {}
         self._resyncs: dict[str, Resync] = {}
         self._met: dict[tuple[str, int, int], None] = {}
         self._tag = int.from_bytes(hashlib.blake2b(store_id.encode(), digest_size=2).digest()) % (1 << _INDEX_TAG_BITS)
         self._seq = seq
         self._pushed = 0
-        for change in changes:
-            self._load(change)
+        self._load(changes)
 
-    def _load(self, change: Change) -> None:
+    def _load(self, changes: Iterable[Change]) -> None:
         """Take over what the engine kept, also when the configured keys are not what they were then."""
-        if isinstance(change, SetRetention):
-            self._seq = max(self._seq, change.retention.floor)
-        elif isinstance(change, PutRow):
-            row = change.row
-            self._seq = max(self._seq, row.seq)
-            self.clock.last = max(self.clock.last, row.entry.stamp)
-            home = self.collection_of(row.entry.key).path
-            if home != change.collection:  # what an upstream confirmed elsewhere says nothing here
-                change = PutRow(home, Row(row.entry, row.seq))
-        if change.collection in self._collections:
-            self._collections[change.collection].apply(change)
+        seq, last = self._seq, 0
+        for change in changes:
+            if isinstance(change, PutRow):
+                row, path = change.row, change.collection
+                entry = row.entry
+                seq = max(seq, row.seq)
+                last = max(last, entry.created, entry.updated)
+                home = self.collection_of(entry.key)
+                if home.path != path:  # what an upstream confirmed elsewhere says nothing here
+                    row = Row(entry, row.seq)
+                home.put(row)
+                continue
+            if isinstance(change, SetRetention):
+                seq = max(seq, change.retention.floor)
+            if change.collection in self._collections:
+                self._collections[change.collection].apply(change)
+        self._seq, self.clock.last = seq, max(self.clock.last, last)
 
     def __getitem__(self, path: str) -> Collection:
         """The collection configured as `path`."""
@@ -111,7 +120,8 @@ class Store:
         exact = self._collections.get(key)
         if exact is not None and exact.path != UNREPLICATED:
             return exact
-        return self._collections[next((glob for glob in self._globs if matches(glob, key)), UNREPLICATED)]
+        found = self._glob_of(key)
+        return self._collections[UNREPLICATED if not found else self._globs[(found.lastindex or 1) - 1]]
 
     def replicated(self) -> list[Collection]:
         """The collections that are configured."""
