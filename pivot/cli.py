@@ -7,15 +7,13 @@ Data goes to stdout, talk to stderr.
 import json
 import os
 import sys
-from collections.abc import Awaitable, Callable
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Literal
+from typing import Annotated, Literal
 
 from cyclopts import App, Group, Parameter
 
-if TYPE_CHECKING:
-    from pivot.client import Client, Item
-    from pivot.types import JsonValue
+from pivot import verbs
+from pivot.verbs import LOCAL, Json
 
 app = App(
     name="pivot",
@@ -28,11 +26,11 @@ _RUN = Group("Run", sort_key=1)
 _DATA = Group("Data", sort_key=2)
 _STORE = Group("Store", sort_key=3)
 
-Url = Annotated[str, Parameter(name="--url", env_var="PIVOT_URL", help="Server to talk to.")]
-Value = Annotated[str, Parameter(allow_leading_hyphen=True)]
-Json = Annotated[bool, Parameter(name="--json", negative="", help="Print for machines: one JSON value a line.")]
 File = Annotated[str, Parameter(allow_leading_hyphen=True)]  # - is stdin or stdout
-_LOCAL = "127.0.0.1:8080"
+
+for _verb in (verbs.get, verbs.set, verbs.push, verbs.ls, verbs.watch, verbs.status, verbs.followers):
+    app.command(_verb, group=_DATA)
+app.command(verbs.delete, name="del", group=_DATA)
 
 
 @app.command(group=_RUN)
@@ -52,7 +50,7 @@ def serve(
     *,
     listen: Annotated[
         str | None,
-        Parameter(env_var="PIVOT_LISTEN", help="host:port; port 0 lets the system pick. [default: " + _LOCAL + "]"),
+        Parameter(env_var="PIVOT_LISTEN", help="host:port; port 0 lets the system pick. [default: " + LOCAL + "]"),
     ] = None,
     cluster_url: Annotated[
         str | None,
@@ -93,6 +91,10 @@ def serve(
     cluster_id: Annotated[
         str | None, Parameter(env_var="PIVOT_CLUSTER_ID", help="Which cluster this is; members of others are refused.")
     ] = None,
+    foreign_cluster: Annotated[
+        Literal["refuse", "wipe", "merge"] | None,
+        Parameter(env_var="PIVOT_FOREIGN_CLUSTER", help="What to do when the leader is of another cluster."),
+    ] = None,
     config: Annotated[
         Path | None, Parameter(env_var="PIVOT_CONFIG", help="TOML file; flags win over variables over it.")
     ] = None,
@@ -110,6 +112,7 @@ def serve(
         listen=listen,
         cluster_url=cluster_url,
         cluster_id=cluster_id,
+        foreign_cluster=foreign_cluster,
         keys=tuple(Key(path) for path in key) if key is not None else None,
         nodes_key=nodes_key,
         advertise=advertise,
@@ -159,126 +162,13 @@ def draw(seed: int, /, *, nodes: int | None = None) -> None:
     sys.stdout.write(draw(seed, nodes=nodes).to_json().decode() + "\n")
 
 
-@app.command(group=_DATA)
-def get(pattern: str, /, *, url: Url = _LOCAL, as_json: Json = False) -> None:
-    """Print the value of a key, or one line per entry of a glob."""
-
-    async def run(client: "Client") -> None:
-        if "*" not in pattern:
-            item = await client.get(pattern)
-            _print(_object(item) if as_json else item.data)
-            return
-        items = await client.get_list(pattern)
-        if as_json:
-            _print([_object(item) for item in items])
-            return
-        for item in items:
-            print(item.path, _json(item.data), sep="\t")
-
-    _with_client(url, run)
-
-
-@app.command(group=_DATA)
-def set(key: str, value: Value = "-", /, *, url: Url = _LOCAL, as_json: Json = False) -> None:  # noqa: A001 - the verb
-    """Create or replace an entry; VALUE is JSON, - reads it from stdin."""
-    decoded = _decode(value)
-
-    async def run(client: "Client") -> None:
-        written = await client.set(key, decoded)
-        _print({"index": written.index, "stamp": written.stamp} if as_json else written.index)
-
-    _with_client(url, run)
-
-
-@app.command(group=_DATA)
-def push(pattern: str, value: Value = "-", /, *, url: Url = _LOCAL, as_json: Json = False) -> None:
-    """Create a new entry in a list such as users/*; prints its index."""
-    decoded = _decode(value)
-
-    async def run(client: "Client") -> None:
-        written = await client.push(pattern, decoded)
-        _print({"index": written.index, "stamp": written.stamp} if as_json else written.index)
-
-    _with_client(url, run)
-
-
-@app.command(name="del", group=_DATA)
-def delete(pattern: str, /, *, url: Url = _LOCAL, as_json: Json = False) -> None:
-    """Delete an entry, or all that a glob matches."""
-
-    async def run(client: "Client") -> None:
-        written = await client.delete(pattern)
-        if as_json:
-            _print({"stamp": written.stamp})
-
-    _with_client(url, run)
-
-
-@app.command(group=_DATA)
-def ls(containing: str = "", /, *, url: Url = _LOCAL, as_json: Json = False) -> None:
-    """Print the keys of all entries, or those that contain a text."""
-
-    async def run(client: "Client") -> None:
-        keys = [key async for key in client.keys(containing)]
-        if as_json:
-            _print(keys)
-            return
-        for key in keys:
-            print(key)
-
-    _with_client(url, run)
-
-
-@app.command(group=_DATA)
-def watch(
-    pattern: str,
-    /,
-    *,
-    count: Annotated[int | None, Parameter(help="End after so many states.")] = None,
-    url: Url = _LOCAL,
-    as_json: Json = False,
-) -> None:
-    """Print the state of a key or glob now and after every change, one line each."""
-    if count is not None and count < 1:
-        from pivot.errors import MisuseError
-
-        raise MisuseError(f"--count is {count}, it must be at least 1")
-
-    async def run(client: "Client") -> None:
-        seen = 0
-        async with client.watch(pattern) as states:
-            async for state in states:
-                _print(state if as_json else _values(state))
-                seen += 1
-                if seen == count:
-                    return
-
-    _with_client(url, run)
-
-
-@app.command(group=_DATA)
-def status(*, url: Url = _LOCAL, as_json: Json = False) -> None:
-    """Show what a server says of itself: role, peers, collections."""
-
-    async def run(client: "Client") -> None:
-        found = await client.status()
-        if as_json:
-            _print(found)
-            return
-        from pivot.statusview import show_status
-
-        show_status(found, client.url)
-
-    _with_client(url, run)
-
-
 @app.command(group=_STORE)
 def backup(
     file: File,
     /,
     *,
     url: Annotated[
-        str | None, Parameter(help="Running server to back up. [env: PIVOT_URL] [default: " + _LOCAL + "]")
+        str | None, Parameter(help="Running server to back up. [env: PIVOT_URL] [default: " + LOCAL + "]")
     ] = None,
     data: Annotated[Path | None, Parameter(help="Folder of a store that no process has open, instead.")] = None,
     as_json: Json = False,
@@ -292,10 +182,10 @@ def backup(
         raise ConfigError(f"--url is {url!r} and --data is {str(data)!r}: a backup is of one of them")
     if as_json and file == STANDARD:
         raise ConfigError("--json prints on stdout, where the backup goes already")
-    source = None if data is not None else url or os.environ.get("PIVOT_URL") or _LOCAL
+    source = None if data is not None else url or os.environ.get("PIVOT_URL") or LOCAL
     done = backup(file, url=source, folder=data)
     if as_json:
-        _print({name: getattr(done, name) for name in done.__struct_fields__})
+        print(json.dumps({name: getattr(done, name) for name in done.__struct_fields__}))
     else:
         said = (
             f"{done.entries:,} entries and {done.tombstones:,} tombstones of store {done.store}, {done.bytes:,} bytes"
@@ -318,7 +208,7 @@ def restore(
     _check_file(file)
     done = restore(file, folder=data, force=force)
     if as_json:
-        _print({name: getattr(done, name) for name in done.__struct_fields__})
+        print(json.dumps({name: getattr(done, name) for name in done.__struct_fields__}))
     else:
         said = f"{done.entries:,} entries and {done.tombstones:,} tombstones"
         print(f"restore: {said}, verified; store {done.store} in {data}", file=sys.stderr)
@@ -329,44 +219,3 @@ def _check_file(file: str) -> None:
         from pivot.errors import ConfigError
 
         raise ConfigError(f"{file!r} is no option; a file of that name is ./{file}")
-
-
-def _with_client(url: str, run: "Callable[[Client], Awaitable[None]]") -> None:
-    import trio
-
-    from pivot.client import Client
-
-    async def main() -> None:
-        async with Client(url) as client:
-            await run(client)
-
-    trio.run(main)
-
-
-def _decode(text: str) -> "JsonValue":
-    from pivot.core.entry import canonical
-    from pivot.errors import MisuseError
-
-    if text.startswith("-") and not text[1:2].isdigit() and text != "-":
-        raise MisuseError(f"{text!r} is neither an option nor JSON")
-    value: JsonValue = json.loads(canonical(sys.stdin.buffer.read() if text == "-" else os.fsencode(text)))
-    return value
-
-
-def _json(value: object) -> str:
-    return json.dumps(value, ensure_ascii=False, separators=(",", ":"))
-
-
-def _print(value: object) -> None:
-    print(_json(value), flush=True)
-
-
-def _object(item: "Item") -> dict[str, object]:
-    return {name: getattr(item, name) for name in item.__struct_fields__}
-
-
-def _values(state: "JsonValue") -> "JsonValue":
-    """Of a state as the server sends it, what a person wants: key -> value, or the value."""
-    if isinstance(state, list):
-        return {str(entry["path"]): entry["data"] for entry in state if isinstance(entry, dict)}
-    return state["data"] if isinstance(state, dict) else state

@@ -61,6 +61,40 @@ class Written(msgspec.Struct, frozen=True):
     acked: bool = True
 
 
+class FollowerInfo(msgspec.Struct, frozen=True):
+    """A store that follows a collection of a server.
+
+    Attributes:
+        collection: which one.
+        store: id of the store.
+        name: how its member calls itself.
+        cursor: how much of the server's feed it has kept.
+        head: how long that feed is.
+    """
+
+    collection: str
+    store: str
+    name: str
+    cursor: int
+    head: int
+
+
+class _Follower(msgspec.Struct):
+    store: str
+    name: str
+    cursor: int
+
+
+class _Collection(msgspec.Struct):
+    path: str
+    head: int
+    followers: list[_Follower]
+
+
+class _Followed(msgspec.Struct):
+    collections: list[_Collection]
+
+
 class _Index(msgspec.Struct):
     index: str
 
@@ -258,6 +292,28 @@ class Client:
         asked, response = await self._request("GET", "_pivot/status")
         _decode(asked, response.body, _Status)
         return _decode(asked, response.body, dict[str, JsonValue])
+
+    async def followers(self) -> list[FollowerInfo]:
+        """Which stores follow the collections that the server leads, and how far."""
+        asked, response = await self._request("GET", "_pivot/status")
+        status = _decode(asked, response.body, _Followed)
+        return [
+            FollowerInfo(collection.path, follower.store, follower.name, follower.cursor, collection.head)
+            for collection in status.collections
+            for follower in collection.followers
+        ]
+
+    async def confirm_followers(self) -> None:
+        """Tell the server that its followers are all there are, so that tombstones may be collected."""
+        await self._request("POST", "_pivot/followers/complete")
+
+    async def remove_follower(self, store: str) -> None:
+        """Tell the server that a store will not come back.
+
+        Raises:
+            NotFoundError: it follows nothing there.
+        """
+        await self._request("DELETE", f"_pivot/followers/{quote(store, safe='')}")
 
     @asynccontextmanager
     async def watch(self, pattern: str) -> AsyncGenerator[Watching, None]:

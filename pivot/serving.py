@@ -16,7 +16,7 @@ import trio
 
 from pivot.actors.entropy import Entropy, SystemEntropy
 from pivot.actors.wallclock import WallClock, system_clock
-from pivot.config import Config, Key, Knobs
+from pivot.config import Config, ForeignCluster, Key, Knobs
 from pivot.engine.base import StorageEngine
 from pivot.engine.memory import MemoryEngine
 from pivot.engine.sqlite import SqliteEngine
@@ -39,6 +39,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
         listen: `host:port`; port 0 lets the system pick.
         cluster_url: the leader's address; empty = this member leads.
         cluster_id: which cluster this is; empty matches any.
+        foreign_cluster: what to do when the leader is of another cluster: `refuse`, `wipe` or `merge`.
         keys: collections, `[[keys]]` with `path`, and `cluster_url` or `local` where they have another leader.
         nodes_key: glob under which nodes register.
         advertise: `host:port` to register under the nodes key, or `auto`.
@@ -54,6 +55,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     listen: str | None = None
     cluster_url: str | None = None
     cluster_id: str | None = None
+    foreign_cluster: ForeignCluster | None = None
     keys: tuple[Key, ...] | None = None
     nodes_key: str | None = None
     advertise: str | None = None
@@ -80,6 +82,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
             nodes_key=self.nodes_key or "",
             cluster_url=normalize_url(self.cluster_url) if self.cluster_url else "",
             cluster_id=self.cluster_id or "",
+            foreign_cluster=self.foreign_cluster or "refuse",
             name=self.name or "",
             knobs=self.knobs or Knobs(),
         )

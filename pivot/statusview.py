@@ -3,11 +3,14 @@
 Layer: edge.
 """
 
+from collections.abc import Sequence
+
 from rich.box import SIMPLE_HEAD
 from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
+from pivot.client import FollowerInfo
 from pivot.printing import Out
 from pivot.types import JsonValue
 
@@ -21,6 +24,15 @@ def show_status(status: dict[str, JsonValue], url: str) -> None:
         out.print(f"last error: {status['last_error']}", markup=False)
     _table(out, "collections", status.get("collections"), ("path", "entries", "tombstones", "head", "cursor", "outbox"))
     _table(out, "peers", status.get("peers"), ("address", "role", "healthy", "reason"))
+
+
+def show_followers(followers: Sequence[FollowerInfo]) -> None:
+    """Print what `Client.followers` returned."""
+    out = Out()
+    rows: JsonValue = [{name: getattr(each, name) for name in each.__struct_fields__} for each in followers]
+    _table(out, "followers", rows, FollowerInfo.__struct_fields__)
+    if not followers:
+        out.print("nobody is known to follow")
 
 
 def _table(out: Console, title: str, rows: JsonValue, columns: tuple[str, ...]) -> None:
