@@ -20,6 +20,7 @@ from operator import attrgetter
 from typing import TypeAlias, assert_never, final
 
 import msgspec
+from msgspec.structs import replace
 
 from pivot.core.digest import NO_DIGEST, BucketSums
 from pivot.core.entry import Entry
@@ -243,7 +244,8 @@ class Collection:
 
     def feed(self, since: int, *, rows_max: int, bytes_max: int) -> FeedSlice:
         """The oldest changes after `since`: at most `rows_max` rows and about `bytes_max` bytes, at least one row."""
-        return self._slice(self._feed, since, rows_max=rows_max, bytes_max=bytes_max)
+        piece = self._slice(self._feed, since, rows_max=rows_max, bytes_max=bytes_max)
+        return replace(piece, digest=self.digest.text()) if piece.since == self.head else piece
 
     def outbox(self, since: int, *, rows_max: int, bytes_max: int) -> FeedSlice:
         """As `feed`, of the rows that the upstream has not confirmed."""
@@ -268,7 +270,6 @@ class Collection:
             head=self.head,
             floor=self.retention.floor,
             collected=self.retention.collected,
-            digest=self.digest.text() if complete and not rows else NO_DIGEST,
             place=self.place,
         )
 
