@@ -26,10 +26,12 @@ app = App(
 )
 _RUN = Group("Run", sort_key=1)
 _DATA = Group("Data", sort_key=2)
+_STORE = Group("Store", sort_key=3)
 
 Url = Annotated[str, Parameter(name="--url", env_var="PIVOT_URL", help="Server to talk to.")]
 Value = Annotated[str, Parameter(allow_leading_hyphen=True)]
 Json = Annotated[bool, Parameter(name="--json", negative="", help="Print for machines: one JSON value a line.")]
+File = Annotated[str, Parameter(allow_leading_hyphen=True)]  # - is stdin or stdout
 _LOCAL = "127.0.0.1:8080"
 
 
@@ -80,6 +82,14 @@ def serve(
     data: Annotated[
         str | None, Parameter(env_var="PIVOT_DATA", help="Folder to keep the state in; none: in memory only.")
     ] = None,
+    durability: Annotated[
+        Literal["full", "normal", "memory"] | None,
+        Parameter(
+            env_var="PIVOT_DURABILITY",
+            help="What a write survives: full a power cut, normal the end of the process, memory neither. "
+            "[default: full with --data, else memory]",
+        ),
+    ] = None,
     cluster_id: Annotated[
         str | None, Parameter(env_var="PIVOT_CLUSTER_ID", help="Which cluster this is; members of others are refused.")
     ] = None,
@@ -90,7 +100,6 @@ def serve(
     log_level: Annotated[
         Literal["debug", "info", "warning", "error"] | None, Parameter(env_var="PIVOT_LOG_LEVEL")
     ] = None,
-    until_stdin_ends: Annotated[bool, Parameter(negative="", show=False)] = False,  # for programs that start members
 ) -> None:
     """Run a member: a leader, or a node that follows one."""
     from pivot.config import Key
@@ -105,11 +114,11 @@ def serve(
         advertise=advertise,
         name=name,
         data=data,
+        durability=durability,
         log=log,
         log_level=log_level,
     )
-    settings = flags.over(read_settings(config)) if config is not None else flags
-    serve(settings, until_stdin_ends=until_stdin_ends)
+    serve(flags.over(read_settings(config)) if config is not None else flags)
 
 
 sim = App(name="sim", help="Experiments in the simulator: fuzz plans, replay one.", group=_RUN)
@@ -259,6 +268,65 @@ def status(*, url: Url = _LOCAL, as_json: Json = False) -> None:
         show_status(found, client.url)
 
     _with_client(url, run)
+
+
+@app.command(group=_STORE)
+def backup(
+    file: File,
+    /,
+    *,
+    url: Annotated[
+        str | None, Parameter(help="Running server to back up. [env: PIVOT_URL] [default: " + _LOCAL + "]")
+    ] = None,
+    data: Annotated[Path | None, Parameter(help="Folder of a store that no process has open, instead.")] = None,
+    as_json: Json = False,
+) -> None:
+    """Write everything a server holds into one file; - writes to stdout."""
+    from pivot.backup import STANDARD, backup
+    from pivot.errors import ConfigError
+
+    _check_file(file)
+    if url is not None and data is not None:
+        raise ConfigError(f"--url is {url!r} and --data is {str(data)!r}: a backup is of one of them")
+    if as_json and file == STANDARD:
+        raise ConfigError("--json prints on stdout, where the backup goes already")
+    source = None if data is not None else url or os.environ.get("PIVOT_URL") or _LOCAL
+    done = backup(file, url=source, folder=data)
+    if as_json:
+        _print({name: getattr(done, name) for name in done.__struct_fields__})
+    else:
+        said = (
+            f"{done.entries:,} entries and {done.tombstones:,} tombstones of store {done.store}, {done.bytes:,} bytes"
+        )
+        print(f"backup: {said}, verified", file=sys.stderr)
+
+
+@app.command(group=_STORE)
+def restore(
+    file: File,
+    /,
+    *,
+    data: Annotated[Path, Parameter(env_var="PIVOT_DATA", help="Folder for the store; empty or not there yet.")],
+    force: Annotated[bool, Parameter(negative="", help="Replace the store that is there.")] = False,
+    as_json: Json = False,
+) -> None:
+    """Make a store from a backup, in a new epoch: nodes then offer it what they have; - reads from stdin."""
+    from pivot.backup import restore
+
+    _check_file(file)
+    done = restore(file, folder=data, force=force)
+    if as_json:
+        _print({name: getattr(done, name) for name in done.__struct_fields__})
+    else:
+        said = f"{done.entries:,} entries and {done.tombstones:,} tombstones"
+        print(f"restore: {said}, verified; store {done.store} in {data}", file=sys.stderr)
+
+
+def _check_file(file: str) -> None:
+    if file.startswith("-") and file != "-":
+        from pivot.errors import ConfigError
+
+        raise ConfigError(f"{file!r} is no option; a file of that name is ./{file}")
 
 
 def _with_client(url: str, run: "Callable[[Client], Awaitable[None]]") -> None:

@@ -4,13 +4,14 @@ Layer: below core. Start at `Config`; `Knobs` are the timings and limits that fe
 """
 
 import math
-from typing import Final, final
+from typing import Final, Literal, TypeAlias, final
 
 import msgspec
 
 from pivot.errors import BadKeyError, ConfigError
 from pivot.paths import check_pattern, overlap
 
+ForeignCluster: TypeAlias = Literal["refuse", "wipe", "merge"]
 NAME_MAX: Final = 255
 """Longest name of a member."""
 
@@ -21,12 +22,16 @@ class Key(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
     Attributes:
         path: key or glob, relative to the server's root.
+        cluster_url: another leader to follow for this key; empty = the server's own.
+        local: whether this server leads the key itself, though it follows a leader for others.
     """
 
     path: str
+    cluster_url: str = ""
+    local: bool = False
 
     def __post_init__(self) -> None:
-        """Refuse what is no key and no glob.
+        """Refuse what is no key and no glob, or contradicts itself.
 
         Raises:
             ConfigError: names the path.
@@ -35,6 +40,8 @@ class Key(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
             check_pattern(self.path)
         except BadKeyError as error:
             raise ConfigError(str(error)) from None
+        if self.local and self.cluster_url:
+            raise ConfigError(f"key {self.path!r} is local and follows {self.cluster_url}; it can be one of both")
 
 
 @final
@@ -55,6 +62,8 @@ class Knobs(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
         page_bytes: about the most bytes of rows in one page or push (at least one row is sent).
         page_window: most pages under way to one subscriber of one collection without an acknowledgement.
         push_window: most pushes of one collection under way without an answer.
+        collect_s: how often a leader looks for tombstones that every follower has, and drops them.
+        member_ttl_s: how long a follower may be silent and still hold tombstones back.
         peers_max: most subscribers of one leader.
         ahead_s_max: how far a peer's timestamp may lead our wall clock.
         mailbox_max: most events waiting for one actor; a full mailbox refuses asks and drops tells.
@@ -75,6 +84,8 @@ class Knobs(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
     page_bytes: int = 2**20
     page_window: int = 8
     push_window: int = 4
+    collect_s: float = 60.0
+    member_ttl_s: float = 30 * 86_400.0
     peers_max: int = 10_000
     ahead_s_max: float = 60.0
     mailbox_max: int = 10_000
@@ -109,8 +120,10 @@ class Config(msgspec.Struct, frozen=True, kw_only=True):
     Attributes:
         keys: collections; no two may match one path.
         nodes_key: glob under which nodes register; replicated like the others, empty = none.
-        cluster_url: address of the cluster leader; empty = this member is the leader.
+        cluster_url: address of the leader of all keys that do not say otherwise; empty = this member leads them.
         cluster_id: which cluster this is; empty matches any.
+        foreign_cluster: what to do when our leader says that it is of another cluster: `refuse` to follow it, `wipe`
+            what we have and follow it, or `merge` the two.
         name: how peers call this member; empty = drawn at every start.
         knobs: timings and limits.
     """
@@ -119,6 +132,7 @@ class Config(msgspec.Struct, frozen=True, kw_only=True):
     nodes_key: str = ""
     cluster_url: str = ""
     cluster_id: str = ""
+    foreign_cluster: ForeignCluster = "refuse"
     name: str = ""
     knobs: Knobs = Knobs()
 
@@ -133,6 +147,13 @@ class Config(msgspec.Struct, frozen=True, kw_only=True):
         if len(self.name) > NAME_MAX or "://" in self.name:
             shown = self.name[:NAME_MAX]
             raise ConfigError(f"name is {shown!r}, it must be at most {NAME_MAX} characters long and no address")
+        for key in self.keys:
+            if key.cluster_url and not self.cluster_url:
+                raise ConfigError(
+                    f"key {key.path!r} follows {key.cluster_url}, but this server has no cluster_url: it leads"
+                )
+        if self.nodes_key in (key.path for key in self.keys if key.local or key.cluster_url):
+            raise ConfigError(f"key {self.nodes_key!r} is the nodes key, which has the server's own leader")
         paths = self.collections()
         for place, path in enumerate(paths):
             for other in paths[:place]:
@@ -143,3 +164,11 @@ class Config(msgspec.Struct, frozen=True, kw_only=True):
         """Paths of all collections, `nodes_key` included, each once."""
         keys = self.keys if not self.nodes_key else (*self.keys, Key(self.nodes_key))
         return tuple(dict.fromkeys(key.path for key in keys))
+
+    def upstreams(self) -> dict[str, str]:
+        """Path of each collection -> address of the leader it follows; empty = this member leads it."""
+        upstreams = dict.fromkeys(self.collections(), self.cluster_url)
+        for key in self.keys:
+            if key.local or key.cluster_url:
+                upstreams[key.path] = key.cluster_url
+        return upstreams

@@ -7,6 +7,7 @@ Layer: bottom; imports nothing of ours.
     |   |-- ConfigError              contradictory or impossible configuration
     |   |-- BadKeyError              not a key, not a glob
     |   |-- BadValueError            not JSON we can keep
+    |   |-- BadQueryError            a parameter of a request that cannot be
     |   `-- NotRunningError          asked of something that does not run
     |-- PeerError                    a peer's fault: its message is refused, nothing changed
     |   |-- BadEnvelopeError         malformed, oversized, duplicate fields
@@ -56,6 +57,13 @@ class BadValueError(MisuseError):
 
     def __init__(self, reason: str) -> None:
         super().__init__(f"value {reason}")
+
+
+class BadQueryError(MisuseError):
+    """A parameter of a request is not one that we know."""
+
+    def __init__(self, name: str, value: str, allowed: str) -> None:
+        super().__init__(f"parameter {name} is {value[:40]!r}, allowed is {allowed}")
 
 
 class NotRunningError(MisuseError):

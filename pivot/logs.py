@@ -5,21 +5,25 @@ Layer: edge. Notices of a member become events here; nothing below the edge logs
 
 import logging
 import sys
-from typing import Final, Literal
+from typing import Final, Literal, assert_never
 
 import structlog
 
-from pivot.core.events import (
+from pivot.core.notices import (
     ActorRestarted,
     CaughtUp,
+    Collected,
     Conflict,
+    Diverged,
     EpochReset,
     Notice,
     PeerDown,
     PeerRefused,
     PeerUp,
+    Reissued,
     Rejected,
     StorageRefused,
+    Withdrawn,
 )
 
 LogFormat = Literal["text", "json"]
@@ -88,7 +92,17 @@ def log_notice(notice: Notice) -> None:
             )
         case Rejected():
             log.warning("rejected", key=notice.key, reason=notice.reason)
+        case Reissued():
+            log.warning("reissued", key=notice.key, before=notice.before, after=notice.after, reason=notice.reason)
+        case Withdrawn():
+            log.warning("withdrawn", key=notice.key, reason=notice.reason)
+        case Collected():
+            log.info("collected", collection=notice.collection, dropped=notice.dropped, floor=notice.floor)
+        case Diverged():
+            log.error("diverged", collection=notice.collection, buckets=notice.buckets)
         case StorageRefused():
             log.error("storage refused", reason=notice.reason)
         case ActorRestarted():
             log.error("actor restarted", actor=notice.actor, error=notice.error)
+        case _:
+            assert_never(notice)

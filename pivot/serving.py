@@ -8,13 +8,13 @@ import signal
 import sys
 from functools import partial
 from pathlib import Path
-from typing import Final, final
+from typing import Final, Literal, final
 
 import msgspec
 import structlog
 import trio
 
-from pivot.actors.entropy import SystemEntropy
+from pivot.actors.entropy import Entropy, SystemEntropy
 from pivot.actors.wallclock import WallClock, system_clock
 from pivot.config import Config, Key, Knobs
 from pivot.engine.base import StorageEngine
@@ -39,11 +39,13 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
         listen: `host:port`; port 0 lets the system pick.
         cluster_url: the leader's address; empty = this member leads.
         cluster_id: which cluster this is; empty matches any.
-        keys: collections, `[[keys]]` with `path`.
+        keys: collections, `[[keys]]` with `path`, and `cluster_url` or `local` where they have another leader.
         nodes_key: glob under which nodes register.
         advertise: `host:port` to register under the nodes key, or `auto`.
         name: how peers call this member.
         data: folder of the store; empty = in memory, gone with the process.
+        durability: what an acknowledged write survives: `full` a power cut, `normal` the death of the process (a power
+            cut may take the last ones), `memory` neither; said nothing, `full` with `data`, else `memory`.
         log: `text` or `json`.
         log_level: `debug`, `info`, `warning` or `error`.
         knobs: `[knobs]`, timings and limits.
@@ -57,6 +59,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     advertise: str | None = None
     name: str | None = None
     data: str | None = None
+    durability: Literal["full", "normal", "memory"] | None = None
     log: LogFormat | None = None
     log_level: LogLevel | None = None
     knobs: Knobs | None = None
@@ -73,7 +76,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
             ConfigError: a setting contradicts another or cannot be; names it.
         """
         config = Config(
-            keys=self.keys or (),
+            keys=tuple(_normalized(key) for key in self.keys or ()),
             nodes_key=self.nodes_key or "",
             cluster_url=normalize_url(self.cluster_url) if self.cluster_url else "",
             cluster_id=self.cluster_id or "",
@@ -88,7 +91,24 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
             registration(config.nodes_key, self.advertise)
         if config.cluster_url and not config.collections():
             raise ConfigError("a node that follows no key does nothing: give --key or --nodes-key")
+        if self.durability == "memory" and self.data:
+            raise ConfigError(
+                f"durability is memory, but data is {self.data!r}: what is kept there survives the process"
+            )
+        if self.durability in ("full", "normal") and not self.data:
+            raise ConfigError(f"durability is {self.durability}, but there is no folder to keep data in: give --data")
         return config
+
+    def engine(self, entropy: Entropy) -> StorageEngine:
+        """What keeps the member's store."""
+        if self.data and self.durability != "memory":
+            durability = self.durability or "full"
+            return SqliteEngine(Path(self.data), new_id=entropy.new_id, durability=durability)
+        return MemoryEngine(store=StoreId(entropy.new_id()), epoch=Epoch(entropy.new_id()))
+
+
+def _normalized(key: Key) -> Key:
+    return msgspec.structs.replace(key, cluster_url=normalize_url(key.cluster_url)) if key.cluster_url else key
 
 
 def read_settings(file: Path) -> Settings:
@@ -132,12 +152,7 @@ def serve(settings: Settings, *, until_stdin_ends: bool = False, wall: WallClock
 async def _serve(config: Config, settings: Settings, *, until_stdin_ends: bool, wall: WallClock) -> None:
     listen, advertise = settings.listen or _DEFAULT_LISTEN, settings.advertise or ""
     entropy = SystemEntropy()
-    engine: StorageEngine
-    if settings.data:
-        engine = SqliteEngine(Path(settings.data), new_id=entropy.new_id)
-    else:
-        engine = MemoryEngine(store=StoreId(entropy.new_id()), epoch=Epoch(entropy.new_id()))
-    server = Server(config, engine=engine, wall=wall, entropy=entropy)
+    server = Server(config, engine=settings.engine(entropy), wall=wall, entropy=entropy)
     server.member.on_notice(log_notice)
     stop = trio.Event()
     async with trio.open_nursery() as nursery:

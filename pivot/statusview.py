@@ -31,8 +31,14 @@ def _table(out: Console, title: str, rows: JsonValue, columns: tuple[str, ...]) 
         table.add_column(column)
     for row in rows:
         if isinstance(row, dict):
-            table.add_row(*(_cell(column, row.get(column, "")) for column in columns))
+            table.add_row(*(_cell(column, _find(row, column)) for column in columns))
     out.print(table)
+
+
+def _find(row: dict[str, JsonValue], column: str) -> JsonValue:
+    """A column of a row, or of an object within it."""
+    inner = (value for value in row.values() if isinstance(value, dict) and column in value)
+    return row[column] if column in row else next(inner, {}).get(column, "")
 
 
 def _cell(column: str, value: JsonValue) -> str:

@@ -12,7 +12,8 @@ from pivot.actors.switchboard import Port, Switchboard
 from pivot.core.behaviour import Behaviour
 from pivot.core.collection import Change
 from pivot.core.effects import Reply
-from pivot.core.events import Answer, Asked, Event, Failed, Started, TimerFired
+from pivot.core.events import Answer, Asked, Event, Started, TimerFired
+from pivot.core.questions import Failed
 from pivot.engine.base import StorageEngine
 from pivot.errors import StorageError
 

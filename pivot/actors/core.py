@@ -17,7 +17,8 @@ from typing import final
 from pivot.core.behaviour import Behaviour
 from pivot.core.collection import Change
 from pivot.core.effects import Effect, Persist, Reply
-from pivot.core.events import CommitFailed, Committed, Event, Failed
+from pivot.core.events import CommitFailed, Committed, Event
+from pivot.core.questions import Failed
 from pivot.types import Now
 
 

@@ -6,6 +6,7 @@ Start at `Member.run`.
 """
 
 from collections.abc import Callable
+from functools import partial
 from typing import Final, assert_never, final
 
 import trio
@@ -21,14 +22,32 @@ from pivot.actors.wallclock import WallClock
 from pivot.config import Config
 from pivot.core.behaviour import Behaviour
 from pivot.core.entry import Entry
-from pivot.core.events import ActorRestarted, LinkLost, Notice, Question, Received
+from pivot.core.events import LinkLost, Received
 from pivot.core.health import HealthBehaviour
 from pivot.core.leader import LeaderBehaviour
-from pivot.core.messages import Ack, Envelope, Hello, Page, Push, PushAck, Refused, Reset, Subscribe, Welcome
+from pivot.core.messages import (
+    Ack,
+    Digest,
+    Envelope,
+    Gone,
+    Hello,
+    Page,
+    Push,
+    PushAck,
+    Refused,
+    Repair,
+    Reset,
+    Stale,
+    Subscribe,
+    Welcome,
+)
 from pivot.core.node import NodeBehaviour
+from pivot.core.notices import ActorRestarted, Notice
+from pivot.core.questions import Question
 from pivot.core.storage import StorageBehaviour
 from pivot.core.store import Store
 from pivot.engine.base import StorageEngine, StoreImage
+from pivot.paths import matches
 from pivot.transport.base import Transport
 from pivot.types import Address, Epoch, MemberId, Now, StoreId
 
@@ -88,6 +107,8 @@ class Member:
         )
         self.storage = Ref(self._board)
         self._store: Store | None = None
+        upstreams = dict.fromkeys(filter(None, config.upstreams().values()))
+        self._actors = {Address(url): f"{NODE} of {url}" if len(upstreams) > 1 else NODE for url in upstreams}
         self._mailboxes: dict[str, Mailbox] = {}
         transport.attach(self)
 
@@ -116,33 +137,34 @@ class Member:
 
     def _wire(self, image: StoreImage) -> tuple[Actor, list[Actor]]:
         """Connect the actors; returns storage and the others."""
-        config, knobs = self.config, self.config.knobs
+        knobs, upstreams = self.config.knobs, self.config.upstreams()
         self.store, self.epoch = image.store, image.epoch
         self._board.open(image.store, image.epoch)
-        paths = config.collections()
-        role = NODE if config.cluster_url else LEADER
-        self._store = store = Store(
-            image.store, image.epoch, dict.fromkeys(paths, bool(config.cluster_url)), knobs, image.changes
-        )
-        storage = StorageBehaviour(store, listeners=dict.fromkeys(paths, role), knobs=knobs)
-
-        def follow_or_lead() -> Behaviour:
-            if not config.cluster_url:
-                return LeaderBehaviour(epoch=image.epoch, collections=paths, cluster_id=config.cluster_id, knobs=knobs)
-            return NodeBehaviour(
-                actor=NODE,
-                upstream=Address(config.cluster_url),
-                collections=paths,
-                cluster_id=config.cluster_id,
-                knobs=knobs,
-            )
-
+        listeners = {path: self._actors.get(Address(upstream), LEADER) for path, upstream in upstreams.items()}
+        follows = {path: bool(upstream) for path, upstream in upstreams.items()}
+        self._store = store = Store(image.store, image.epoch, follows, knobs, image.changes, seq=image.seq)
+        storage = StorageBehaviour(store, listeners=listeners, knobs=knobs)
+        talkers = tuple(dict.fromkeys(listeners.values()))
         vital = self._actor(STORAGE, lambda: storage, self._engine)
-        others = [
-            self._actor(HEALTH, lambda: HealthBehaviour(watchers=(role,), knobs=knobs)),
-            self._actor(role, follow_or_lead),
-        ]
+        others = [self._actor(HEALTH, lambda: HealthBehaviour(watchers=talkers, knobs=knobs))]
+        for name in talkers:
+            paths = tuple(path for path, listener in listeners.items() if listener == name)
+            others.append(self._actor(name, partial(self._talker, name, paths)))
         return vital, others
+
+    def _talker(self, name: str, paths: tuple[str, ...]) -> Behaviour:
+        """The mind of an actor that leads these collections, or follows one leader for them."""
+        config, knobs = self.config, self.config.knobs
+        if name == LEADER:
+            return LeaderBehaviour(epoch=self.epoch, collections=paths, cluster_id=config.cluster_id, knobs=knobs)
+        return NodeBehaviour(
+            actor=name,
+            upstream=next(address for address, actor in self._actors.items() if actor == name),
+            collections=paths,
+            cluster_id=config.cluster_id,
+            foreign_cluster=config.foreign_cluster,
+            knobs=knobs,
+        )
 
     def _actor(self, name: str, create: Callable[[], Behaviour], engine: StorageEngine | None = None) -> Actor:
         mailbox = self._mailboxes[name] = Mailbox(name, limit=self.config.knobs.mailbox_max, reserve=_RESERVE)
@@ -162,6 +184,24 @@ class Member:
         """Call `watcher` with every version committed here, in commit order; returns what ends that."""
         self._board.watchers.append(watcher)
         return lambda: self._board.watchers.remove(watcher)
+
+    def on_confirmed(self, listener: Callable[[tuple[str, ...]], None]) -> Callable[[], None]:
+        """Call `listener` with keys whose versions our leader has confirmed; returns what ends that."""
+        self._board.confirmations.append(listener)
+        return lambda: self._board.confirmations.remove(listener)
+
+    def replicates(self, key: str) -> bool:
+        """Whether a key belongs to a collection, so that it has a leader."""
+        return any(matches(path, key) for path in self.config.collections())
+
+    def is_confirmed(self, key: str, stamp: int) -> bool:
+        """Whether the leader of a key has the version with this stamp, or a greater one."""
+        assert self._store is not None, "the member runs"
+        collection = self._store.collection_of(key)
+        row = collection.get(key)
+        if not collection.follows or row is None:  # a row goes only when the leader has judged it
+            return True
+        return row.acked is not None and row.entry.stamp >= stamp
 
     def table(self) -> dict[str, Entry]:
         """Key -> committed version, tombstones included, of everything that is replicated; for tools and checkers."""
@@ -185,10 +225,10 @@ class Member:
         """See `Receiver.receive`; what is not for a member of our role is dropped."""
         body = envelope.body
         match body:
-            case Hello() | Subscribe() | Ack() | Push():
+            case Hello() | Subscribe() | Ack() | Push() | Digest():
                 actor = LEADER
-            case Welcome() | Refused() | Reset() | Page() | PushAck():
-                actor = NODE if via == self.config.cluster_url else ""
+            case Welcome() | Refused() | Reset() | Gone() | Page() | PushAck() | Stale() | Repair():
+                actor = self._actors.get(via, "")
             case _:
                 assert_never(body)
         mailbox = self._mailboxes.get(actor)
@@ -197,6 +237,6 @@ class Member:
 
     def link_lost(self, peer: Address, reason: str) -> None:
         """See `Receiver.link_lost`."""
-        mailbox = self._mailboxes.get(NODE if peer == self.config.cluster_url else LEADER)
+        mailbox = self._mailboxes.get(self._actors.get(peer, LEADER))
         if mailbox is not None:
             mailbox.offer(LinkLost(peer, reason))

@@ -8,7 +8,7 @@ from typing import final
 import trio
 
 from pivot.actors.switchboard import Switchboard
-from pivot.core.events import Failed, Question, Result
+from pivot.core.questions import Failed, Question, Result
 from pivot.errors import ActorStoppedError, DeadlineError, MailboxBusyError, StorageError
 
 

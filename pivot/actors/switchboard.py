@@ -24,10 +24,13 @@ from pivot.core.effects import (
     Send,
     SetTimer,
     Tell,
+    TellConfirmed,
 )
 from pivot.core.entry import Entry
-from pivot.core.events import Answer, Asked, Event, Failed, Notice, Question, ReplyTo, Result, Started, TimerFired
+from pivot.core.events import Answer, Asked, Event, Started, TimerFired
 from pivot.core.messages import PROTOCOL, Envelope, Message
+from pivot.core.notices import Notice
+from pivot.core.questions import Failed, Question, ReplyTo, Result
 from pivot.transport.base import Transport
 from pivot.types import Address, Epoch, MemberId, Now, StoreId
 
@@ -82,6 +85,7 @@ class Switchboard:
         ports: actor -> its connections.
         notices: called with every notice.
         watchers: called with every committed version, in commit order.
+        confirmations: called with keys whose versions our leader has confirmed.
     """
 
     def __init__(
@@ -108,6 +112,7 @@ class Switchboard:
         self.ports: dict[str, Port] = {}
         self.notices: list[Callable[[Notice], None]] = []
         self.watchers: list[Callable[[tuple[Entry, ...]], None]] = []
+        self.confirmations: list[Callable[[tuple[str, ...]], None]] = []
         self._timeline = timeline
         self._wall = wall
         self._entropy = entropy
@@ -187,6 +192,9 @@ class Switchboard:
             case Publish():
                 for watcher in tuple(self.watchers):
                     watcher(effect.entries)
+            case TellConfirmed():
+                for listener in tuple(self.confirmations):
+                    listener(effect.keys)
             case Report():
                 self.report(effect.notice)
             case Persist():

@@ -6,7 +6,7 @@ Layer: core (pure). Bounded; storage answers every question, so nothing is waite
 from typing import Generic, TypeVar, final
 
 from pivot.core.effects import Ask
-from pivot.core.events import Question
+from pivot.core.questions import Question
 
 Purpose = TypeVar("Purpose")
 

@@ -11,8 +11,10 @@ import msgspec
 
 from pivot.core.collection import Change
 from pivot.core.entry import Entry
-from pivot.core.events import Notice, Question, ReplyTo, Result, TellEvent
+from pivot.core.events import TellEvent
 from pivot.core.messages import Message
+from pivot.core.notices import Notice
+from pivot.core.questions import Question, ReplyTo, Result
 from pivot.types import Address
 
 
@@ -70,10 +72,16 @@ class Publish(msgspec.Struct, frozen=True, gc=False):
     entries: tuple[Entry, ...]
 
 
+class TellConfirmed(msgspec.Struct, frozen=True, gc=False):
+    """Our leader has these versions or greater ones, and that is committed: wake those who wait for it."""
+
+    keys: tuple[str, ...]
+
+
 class Report(msgspec.Struct, frozen=True, gc=False):
     """Something people want to know."""
 
     notice: Notice
 
 
-Effect: TypeAlias = Persist | Reply | Ask | Tell | Send | SetTimer | CancelTimer | Publish | Report
+Effect: TypeAlias = Persist | Reply | Ask | Tell | Send | SetTimer | CancelTimer | Publish | TellConfirmed | Report

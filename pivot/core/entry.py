@@ -13,6 +13,7 @@ Start at `join`. `canonical` is the one function that decides when two JSON valu
 import hashlib
 import json
 import re
+from collections import Counter
 from collections.abc import Sequence
 from typing import Any, Final, NoReturn
 
@@ -154,8 +155,7 @@ def _check_depth(text: str | bytes) -> None:
 def _object(pairs: Sequence[tuple[str, Any]]) -> dict[str, Any]:
     result = dict(pairs)
     if len(result) != len(pairs):
-        names = [name for name, _ in pairs]
-        twice = next(name for name in names if names.count(name) > 1)
+        twice = next(name for name, times in Counter(name for name, _ in pairs).items() if times > 1)
         raise BadValueError(f"has the key {twice!r} twice in one object")
     return result
 

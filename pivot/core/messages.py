@@ -7,10 +7,14 @@ Layer: core (pure). Every message can be repeated without harm and is only belie
           <------------------------------- Welcome  (or Refused, with the reason)
     Subscribe(epoch, cursor) ------------->         per collection: where I am
           <------------------------------- Reset    that epoch is not mine: start at 0, offer everything
+          <------------------------------- Gone     tombstones after that cursor were collected: read all again
           <------------------------------- Page     rows after `since`; applied only if it starts at the cursor
     Ack(epoch, cursor) ------------------->         opens the window; repeated as a sign of life
-    Push(seen, rows) --------------------->         what you have not confirmed
+    Push(epoch, cursor, rows) ------------>         what you have not confirmed, and how much of you I had seen
           <------------------------------- PushAck  per row: the version and the number under which it is kept
+          <------------------------------- Stale    what you had seen is too little to judge those rows: Gone
+    Digest(sums) ------------------------->         I have everything of yours, and yet another digest
+          <------------------------------- Repair   all of mine in the buckets that differ; offer me yours
 
 Start at `Message`; `Envelope` is what a transport carries.
 """
@@ -40,12 +44,14 @@ class Hello(msgspec.Struct, frozen=True, gc=False, tag="hello", tag_field="type"
         cluster: id of its cluster; empty matches any.
         wall_ns: its wall clock.
         collections: configured keys it wants to follow.
+        joins: whether it was told to follow a leader of another cluster, too.
     """
 
     protocol: tuple[int, int]
     cluster: str
     wall_ns: int
     collections: tuple[str, ...]
+    joins: bool = False
 
 
 class Welcome(msgspec.Struct, frozen=True, gc=False, tag="welcome", tag_field="type", forbid_unknown_fields=True):
@@ -70,12 +76,28 @@ class Refused(msgspec.Struct, frozen=True, gc=False, tag="refused", tag_field="t
     reason: str
 
 
-class Subscribe(msgspec.Struct, frozen=True, gc=False, tag="subscribe", tag_field="type", forbid_unknown_fields=True):
-    """Send me what comes after `cursor` of your life `epoch`."""
+class Subscribe(
+    msgspec.Struct,
+    frozen=True,
+    gc=False,
+    tag="subscribe",
+    tag_field="type",
+    forbid_unknown_fields=True,
+    omit_defaults=True,
+):
+    """Send me what comes after `cursor` of your life `epoch`.
+
+    Attributes:
+        collection: which one.
+        epoch: the leader's life the node believes in.
+        cursor: where to start; within a re-sync a position of its own, which says nothing about what the node has.
+        resync: whether all is read again, because collected tombstones were missed.
+    """
 
     collection: str
     epoch: Epoch
     cursor: Number
+    resync: bool = False
 
 
 class Reset(msgspec.Struct, frozen=True, gc=False, tag="reset", tag_field="type", forbid_unknown_fields=True):
@@ -92,7 +114,9 @@ class Reset(msgspec.Struct, frozen=True, gc=False, tag="reset", tag_field="type"
     epoch: Epoch
 
 
-class Page(msgspec.Struct, frozen=True, gc=False, tag="page", tag_field="type", forbid_unknown_fields=True):
+class Page(
+    msgspec.Struct, frozen=True, gc=False, tag="page", tag_field="type", forbid_unknown_fields=True, omit_defaults=True
+):
     """A piece of the leader's feed; an empty one is a heartbeat.
 
     Attributes:
@@ -101,6 +125,11 @@ class Page(msgspec.Struct, frozen=True, gc=False, tag="page", tag_field="type", 
         seqs: the leader's number of each entry.
         next: where it ends (inclusive).
         head: end of the feed when it was read.
+        floor: tombstones up to here were collected when it was read.
+        collected: greatest stamp of one of them, ns.
+        clock: greatest stamp the leader has issued or seen, or its wall clock if that is later, ns.
+        resync: whether it belongs to a re-sync.
+        digest: of all live rows at `next`, on a heartbeat at the end of the feed; empty = not told.
     """
 
     collection: str
@@ -110,14 +139,31 @@ class Page(msgspec.Struct, frozen=True, gc=False, tag="page", tag_field="type", 
     seqs: tuple[Number, ...]
     next: Number
     head: Number
+    floor: Number = 0
+    collected: Number = 0
+    clock: Number = 0
+    resync: bool = False
+    digest: str = ""
 
 
-class Ack(msgspec.Struct, frozen=True, gc=False, tag="ack", tag_field="type", forbid_unknown_fields=True):
-    """I have kept everything up to `cursor`."""
+class Ack(
+    msgspec.Struct, frozen=True, gc=False, tag="ack", tag_field="type", forbid_unknown_fields=True, omit_defaults=True
+):
+    """I have kept everything up to `cursor`; within a re-sync that only opens the window."""
 
     collection: str
     epoch: Epoch
     cursor: Number
+    resync: bool = False
+
+
+class Gone(msgspec.Struct, frozen=True, gc=False, tag="gone", tag_field="type", forbid_unknown_fields=True):
+    """Tombstones up to `floor` of my life `epoch` were collected; who is behind it reads everything again."""
+
+    collection: str
+    epoch: Epoch
+    floor: Number
+    collected: Number
 
 
 class Push(msgspec.Struct, frozen=True, gc=False, tag="push", tag_field="type", forbid_unknown_fields=True):
@@ -145,11 +191,21 @@ class RowAck(msgspec.Struct, frozen=True, gc=False, array_like=True, forbid_unkn
 
 
 class RowRejected(msgspec.Struct, frozen=True, gc=False, array_like=True, forbid_unknown_fields=True):
-    """The leader did not take this version, and why."""
+    """The leader did not take this version.
+
+    Attributes:
+        key: which one.
+        fingerprint: of the version.
+        reason: why, one line.
+        ahead: whether its stamp is too far in the leader's future; then it may come again under another.
+        held: whether the leader holds another version of the key.
+    """
 
     key: str
     fingerprint: str
     reason: str
+    ahead: bool = False
+    held: bool = False
 
 
 class PushAck(msgspec.Struct, frozen=True, gc=False, tag="push_ack", tag_field="type", forbid_unknown_fields=True):
@@ -162,9 +218,48 @@ class PushAck(msgspec.Struct, frozen=True, gc=False, tag="push_ack", tag_field="
     rejected: tuple[RowRejected, ...] = ()
 
 
-ToLeader: TypeAlias = Hello | Subscribe | Ack | Push
-ToNode: TypeAlias = Welcome | Refused | Reset | Page | PushAck
-Message: TypeAlias = Hello | Subscribe | Ack | Push | Welcome | Refused | Reset | Page | PushAck
+class Stale(msgspec.Struct, frozen=True, gc=False, tag="stale", tag_field="type", forbid_unknown_fields=True):
+    """Answer to a push whose sender had not seen what was collected: nothing of it was taken; see `Gone`."""
+
+    collection: str
+    ordinal: Number
+    epoch: Epoch
+    floor: Number
+    collected: Number
+
+
+class Digest(msgspec.Struct, frozen=True, gc=False, tag="digest", tag_field="type", forbid_unknown_fields=True):
+    """I have all of your life `epoch` up to `cursor`, nothing else, and these bucket sums; see `pivot.core.digest`."""
+
+    collection: str
+    epoch: Epoch
+    cursor: Number
+    sums: tuple[str, ...]
+
+
+class Repair(msgspec.Struct, frozen=True, gc=False, tag="repair", tag_field="type", forbid_unknown_fields=True):
+    """All that I have in these buckets, which differ; merge it, and offer me all that you have in them.
+
+    Attributes:
+        collection: which one.
+        epoch: the leader's life.
+        buckets: those that differ; not all of them when that would be much.
+        entries: versions, tombstones included; some of them when one message cannot carry all.
+        seqs: the leader's number of each entry.
+    """
+
+    collection: str
+    epoch: Epoch
+    buckets: tuple[Number, ...]
+    entries: tuple[Entry, ...]
+    seqs: tuple[Number, ...]
+
+
+ToLeader: TypeAlias = Hello | Subscribe | Ack | Push | Digest
+ToNode: TypeAlias = Welcome | Refused | Reset | Gone | Page | PushAck | Stale | Repair
+Message: TypeAlias = (
+    Hello | Subscribe | Ack | Push | Digest | Welcome | Refused | Reset | Gone | Page | PushAck | Stale | Repair
+)
 
 
 class Envelope(msgspec.Struct, frozen=True, gc=False, forbid_unknown_fields=True):

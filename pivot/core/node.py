@@ -7,10 +7,11 @@ Layer: core (pure). Theory of operation:
     WAITING    timer `retry`             Hello; timer `greet`                             GREETING
     GREETING   Welcome                   every collection begins; timer `alive`           LIVE
     WAITING    Welcome, late             as if in time                                    LIVE
-    GREETING   Refused, timer `greet`    timer `retry`, doubled up to `retry_s_max`       WAITING
+    GREETING   Refused, timer `greet`    timer `retry`, doubled up to `retry_s_max`;      WAITING
+                                         people hear of it once per outage
     LIVE       Refused                   the leader does not know us any more             WAITING
     any        LinkLost, PeerSilent      timer `retry`                                    WAITING
-    LIVE       Page, Reset, PushAck      see `following`; health hears of it
+    LIVE       from our leader           see `following`; health hears of it
     LIVE       timer `alive`             every collection shows life
 
 The outbox is the rows themselves, so nothing here needs to survive: after a crash the first step reads the cursors from
@@ -21,30 +22,26 @@ from collections.abc import Iterable
 from enum import Enum
 from typing import Final, assert_never, final
 
-from pivot.config import Knobs
+from pivot.config import ForeignCluster, Knobs
 from pivot.core.asks import Asks
 from pivot.core.effects import CancelTimer, Effect, Report, Send, SetTimer, Tell
 from pivot.core.events import (
     Answer,
     Changed,
-    Describe,
     Enrol,
     Event,
     Heard,
     LinkLost,
-    PeerDown,
-    PeerRefused,
     PeerSilent,
-    PeerUp,
     Received,
-    Result,
     Started,
-    StoreInfo,
     TimerFired,
     Unwatch,
 )
 from pivot.core.following import PENDING_MAX, Following, Purpose
-from pivot.core.messages import PROTOCOL, Hello, Page, PushAck, Refused, Reset, Welcome
+from pivot.core.messages import PROTOCOL, Gone, Hello, Page, PushAck, Refused, Repair, Reset, Stale, Welcome
+from pivot.core.notices import PeerDown, PeerRefused, PeerUp
+from pivot.core.questions import Describe, Result, StoreInfo
 from pivot.types import Address, Now
 
 RETRY: Final = "retry"
@@ -70,7 +67,14 @@ class NodeBehaviour:
     """
 
     def __init__(
-        self, *, actor: str, upstream: Address, collections: Iterable[str], cluster_id: str, knobs: Knobs
+        self,
+        *,
+        actor: str,
+        upstream: Address,
+        collections: Iterable[str],
+        cluster_id: str,
+        foreign_cluster: ForeignCluster = "refuse",
+        knobs: Knobs,
     ) -> None:
         """Begin unconnected.
 
@@ -79,12 +83,14 @@ class NodeBehaviour:
             upstream: the leader's address.
             collections: those we follow it for.
             cluster_id: which cluster this is; empty matches any.
+            foreign_cluster: what to do when the leader is of another.
             knobs: timings and limits.
         """
         self.state = State.STARTING
         self._actor = actor
         self._upstream = upstream
         self._cluster_id = cluster_id
+        self._foreign_cluster = foreign_cluster
         self._knobs = knobs
         paths = tuple(collections)
         self._asks = Asks[Purpose](PENDING_MAX * len(paths))
@@ -92,6 +98,7 @@ class NodeBehaviour:
             path: Following(path=path, upstream=upstream, knobs=knobs, asks=self._asks) for path in paths
         }
         self._attempts = 0
+        self._said_down = False
         self._heard_s = 0.0
 
     def step(self, now: Now, event: Event) -> list[Effect]:
@@ -129,7 +136,7 @@ class NodeBehaviour:
         for info in result.collections:
             following = self._following.get(info.path)
             if following is not None:
-                following.epoch, following.cursor, following.expected = info.epoch, info.cursor, info.cursor
+                following.restore(info.place)
         return self._greet(now)
 
     def _timer(self, now: Now, name: str) -> list[Effect]:
@@ -141,8 +148,8 @@ class NodeBehaviour:
             case "greet", State.GREETING:
                 return self._down(f"no answer to the greeting within {self._knobs.greet_s:g} s")
             case "alive", State.LIVE:
-                live = [following for following in self._following.values() if following.live]
-                return [effect for following in live for effect in following.alive(now)] + [self._alive_timer()]
+                every = self._following.values()
+                return [effect for following in every for effect in following.alive(now)] + [self._alive_timer()]
             case _:
                 return []
 
@@ -153,6 +160,7 @@ class NodeBehaviour:
             cluster=self._cluster_id,
             wall_ns=now.wall_ns,
             collections=tuple(self._following),
+            joins=self._foreign_cluster != "refuse",
         )
         return [Send(self._upstream, hello), SetTimer(GREET, self._knobs.greet_s, self._knobs.greet_s)]
 
@@ -163,7 +171,7 @@ class NodeBehaviour:
                 return self._welcome(now, body)
             case Refused(), State.GREETING | State.LIVE:
                 return [Report(PeerRefused(self._upstream, body.reason)), *self._down(body.reason)]
-            case Page() | Reset() | PushAck(), State.LIVE:
+            case Page() | Gone() | Stale() | Reset() | PushAck() | Repair(), State.LIVE:
                 following = self._following.get(body.collection)
             case _:
                 return []
@@ -176,10 +184,14 @@ class NodeBehaviour:
         match body:
             case Page():
                 return effects + following.page(now, body)
+            case Gone() | Stale():
+                return effects + following.gone(now, body)
             case Reset():
                 return effects + following.reset(body)
             case PushAck():
                 return effects + following.push_ack(body)
+            case Repair():
+                return effects + following.repair(body)
             case _:
                 assert_never(body)
 
@@ -188,6 +200,7 @@ class NodeBehaviour:
         if reason:
             return [Report(PeerRefused(self._upstream, reason)), *self._down(reason)]
         self.state = State.LIVE
+        self._said_down = False
         self._attempts = 0
         self._heard_s = now.monotonic_s
         effects: list[Effect] = [
@@ -197,9 +210,10 @@ class NodeBehaviour:
             Tell("health", Heard(self._upstream, self._actor)),
             Report(PeerUp(self._upstream, "leader")),
         ]
+        wiped_for = welcome.cluster if self._foreign_cluster == "wipe" and self._is_foreign(welcome) else ""
         for path, following in self._following.items():
             if path in welcome.collections:
-                effects += following.begin(now)
+                effects += following.begin(now, wiped_for=wiped_for)
             else:
                 effects.append(Report(PeerRefused(self._upstream, f"collection {path!r} is not led there")))
         return effects
@@ -207,17 +221,23 @@ class NodeBehaviour:
     def _objection(self, welcome: Welcome) -> str:
         if welcome.protocol != PROTOCOL:
             return f"protocol {welcome.protocol} is not spoken here, only {PROTOCOL}"
-        if welcome.cluster and self._cluster_id and welcome.cluster != self._cluster_id:
+        if self._foreign_cluster == "refuse" and self._is_foreign(welcome):
             return f"cluster id {welcome.cluster!r} is not ours, {self._cluster_id!r}"
         return ""
+
+    def _is_foreign(self, welcome: Welcome) -> bool:
+        return bool(welcome.cluster and self._cluster_id and welcome.cluster != self._cluster_id)
 
     def _down(self, reason: str) -> list[Effect]:
         """Give the connection up, if there is one or an attempt at one, and wait for the next attempt."""
         if self.state in (State.STARTING, State.WAITING):
             return []
         effects: list[Effect] = []
+        if self.state is State.LIVE or not self._said_down:
+            effects.append(Report(PeerDown(self._upstream, "leader", reason)))
+            self._said_down = True  # once per outage, also for a leader that was never there
         if self.state is State.LIVE:
-            effects += [Report(PeerDown(self._upstream, "leader", reason)), Tell("health", Unwatch(self._upstream))]
+            effects.append(Tell("health", Unwatch(self._upstream)))
         self.state = State.WAITING
         for following in self._following.values():
             following.end()

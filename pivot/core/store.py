@@ -6,13 +6,15 @@ Start at `Store.peek` and `Store.stage`.
 
 import hashlib
 from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
 from typing import Final, final
 
 from pivot.config import Knobs
 from pivot.core.clock import HybridClock
-from pivot.core.collection import Change, Collection, PutRow, Row
+from pivot.core.collection import Change, Collection, PutRow, Row, SetRetention
 from pivot.core.entry import Entry, overwrote_unseen, supersedes
-from pivot.core.events import CollectionInfo, Conflict, StoreInfo
+from pivot.core.notices import Conflict
+from pivot.core.questions import CollectionInfo, StoreInfo
 from pivot.paths import is_glob, matches, overlap
 from pivot.types import Epoch, StoreId
 
@@ -21,6 +23,22 @@ CONFLICTS_MAX: Final = 1000
 UNREPLICATED: Final = ""
 """Path of the collection that holds what no configured key matches; it stays in this store."""
 _INDEX_TAG_BITS: Final = 10
+
+
+@final
+@dataclass(slots=True)
+class Resync:
+    """A re-sync of one collection, as far as it is; it begins again when anything about it is lost.
+
+    Attributes:
+        floor: the leader's floor; all pages carry it.
+        position: where the next page must start.
+        keys: what the leader has, in the order in which it came.
+    """
+
+    floor: int
+    position: int = 0
+    keys: dict[str, None] = field(default_factory=dict[str, None])
 
 
 @final
@@ -41,6 +59,8 @@ class Store:
         collections: Mapping[str, bool],
         knobs: Knobs,
         changes: Iterable[Change] = (),
+        *,
+        seq: int = 0,
     ) -> None:
         """Load a store.
 
@@ -50,6 +70,7 @@ class Store:
             collections: configured key -> whether it has an upstream.
             knobs: limits.
             changes: what the engine kept, rows in ascending `seq`.
+            seq: no row gets a number up to here any more.
         """
         self.id = store_id
         self.epoch = epoch
@@ -59,15 +80,19 @@ class Store:
         self._collections[UNREPLICATED] = Collection(UNREPLICATED, follows=False)
         self._globs = [path for path in collections if is_glob(path)]
         self._dirty: dict[str, Collection] = {}
+        self._resyncs: dict[str, Resync] = {}
         self._met: dict[tuple[str, int, int], None] = {}
         self._tag = int.from_bytes(hashlib.blake2b(store_id.encode(), digest_size=2).digest()) % (1 << _INDEX_TAG_BITS)
-        self._seq = 0
+        self._seq = seq
+        self._pushed = 0
         for change in changes:
             self._load(change)
 
     def _load(self, change: Change) -> None:
         """Take over what the engine kept, also when the configured keys are not what they were then."""
-        if isinstance(change, PutRow):
+        if isinstance(change, SetRetention):
+            self._seq = max(self._seq, change.retention.floor)
+        elif isinstance(change, PutRow):
             row = change.row
             self._seq = max(self._seq, row.seq)
             self.clock.last = max(self.clock.last, row.entry.stamp)
@@ -87,6 +112,10 @@ class Store:
         if exact is not None and exact.path != UNREPLICATED:
             return exact
         return self._collections[next((glob for glob in self._globs if matches(glob, key)), UNREPLICATED)]
+
+    def replicated(self) -> list[Collection]:
+        """The collections that are configured."""
+        return [collection for path, collection in self._collections.items() if path != UNREPLICATED]
 
     # Staging -----------------------------------------------------------------------------------------------------
 
@@ -119,14 +148,18 @@ class Store:
         for collection in self._dirty.values():
             collection.discard()
         self._dirty.clear()
+        self._resyncs.clear()
 
     # Deciding ----------------------------------------------------------------------------------------------------
 
     def next_version(self, wall_ns: int, key: str, data: str | None) -> Entry:
         """The version that a user's write (None = delete) here makes: it always wins over what is here."""
-        row = self.collection_of(key).peek(key)
+        collection = self.collection_of(key)
+        row = collection.peek(key)
         prev = 0 if row is None else row.entry.stamp
-        stamp = self.clock.tick(wall_ns=wall_ns, above=prev)
+        # A tombstone of the key may have been collected, and still be somewhere: this write must be greater.
+        collected = max(collection.peek_place().collected, collection.peek_retention().collected)
+        stamp = self.clock.tick(wall_ns=wall_ns, above=prev if row is not None else collected)
         created, updated = (stamp, 0) if row is None or row.entry.deleted else (row.entry.created, stamp)
         return Entry(key, created, updated, data or "", deleted=data is None, prev=prev, origin=self.id)
 
@@ -135,12 +168,12 @@ class Store:
 
         Two members that push at the same instant would otherwise draw one key, and one push would supersede the other.
         """
-        instant = max(wall_ns, self.clock.last + 1) >> _INDEX_TAG_BITS
+        self._pushed = max(self._pushed, (max(wall_ns, self.clock.last + 1) >> _INDEX_TAG_BITS) - 1)
         while True:
-            key = pattern[:-1] + format((instant << _INDEX_TAG_BITS) | self._tag, "016x")
+            self._pushed += 1  # never looks again at what it gave out, however slowly the clock goes
+            key = pattern[:-1] + format((self._pushed << _INDEX_TAG_BITS) | self._tag, "016x")
             if self.collection_of(key).peek(key) is None:
                 return key
-            instant += 1
 
     def doomed(self, pattern: str) -> list[str]:
         """Keys that a delete of `pattern` hits, in key order: live, or live again should the commit fail."""
@@ -166,6 +199,33 @@ class Store:
         if len(self._met) > CONFLICTS_MAX:
             del self._met[next(iter(self._met))]
         return Conflict(winner, loser)
+
+    def stranger(self, collection: Collection, entry: Entry) -> str:
+        """Why an entry may not be merged into a collection; empty when it may."""
+        if self.collection_of(entry.key) is collection:
+            return ""
+        return f"key {entry.key!r} is not in collection {collection.path!r}"
+
+    def settle_clock(self, limit: int) -> None:
+        """Our wall clock was ahead and is right again: go on from the greatest stamp up to `limit` only."""
+        if self.clock.last > limit:
+            stamps = (row.entry.stamp for collection in self._collections.values() for row in collection.rows())
+            self.clock.last = max((stamp for stamp in stamps if stamp <= limit), default=0)
+
+    def resync(self, path: str, floor: int, since: int) -> Resync | None:
+        """The re-sync that a page goes on with, or begins when it starts at 0; None = there is none such."""
+        if since == 0:
+            self._resyncs[path] = Resync(floor)
+        resync = self._resyncs.get(path)
+        return resync if resync is not None and (resync.floor, resync.position) == (floor, since) else None
+
+    def end_resync(self, path: str) -> None:
+        """Forget a re-sync; no harm when there is none."""
+        self._resyncs.pop(path, None)
+
+    def resyncing(self, path: str) -> bool:
+        """Whether a re-sync is under way."""
+        return path in self._resyncs
 
     # Reading -----------------------------------------------------------------------------------------------------
 
@@ -212,9 +272,10 @@ class Store:
                 entries=len(collection) - collection.tombstones,
                 tombstones=collection.tombstones,
                 head=collection.head,
-                epoch=collection.epoch,
-                cursor=collection.cursor,
+                place=collection.place,
                 outbox=collection.outbox_size,
+                retention=collection.retention,
+                followers=tuple(collection.followers.values()),
             )
             for path, collection in self._collections.items()
         )

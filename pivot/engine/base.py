@@ -23,12 +23,14 @@ class StoreImage(msgspec.Struct, frozen=True):
     Attributes:
         store: its id.
         epoch: its life.
-        changes: what rebuilds it, rows in ascending `seq`.
+        changes: what rebuilds it, rows in ascending `seq`; may be read once only.
+        seq: greatest number of a row that was dropped; no row gets a smaller one.
     """
 
     store: StoreId
     epoch: Epoch
     changes: Iterable[Change]
+    seq: int = 0
 
 
 class StorageEngine(Protocol):

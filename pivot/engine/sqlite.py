@@ -1,62 +1,102 @@
 """SqliteEngine: keeps a store in one SQLite file; a commit of any size is one transaction.
 
 Layer: engine. Write-ahead logging; the file is locked for as long as the engine is open, so that two processes never
-share a store. All calls of SQLite happen in a worker thread, one at a time, one hop for a whole batch. The numbers in a
-row are its seq in this store and what its upstream confirmed; see `pivot.core.collection.Row`.
+share a store. One thread owns the connection; a batch is one hop.
+
+When the disk fails: a commit that SQLite could not make is refused, and rolled back. If there was no room, the same
+connection goes on. After any other error of the disk the connection is not trusted any more (its file handle may be
+stale): it is closed, and this or a later commit opens the file again. What that finds is compared with what was there
+before: the refused transaction may be in the file after all, when only the last wait for the disk had failed, and is
+then taken out again; see `Doubt`. Between two attempts there is a pause in which commits are refused unseen, so that a
+big store that cannot be opened keeps nobody from reading what is in memory.
+
 Start at `SqliteEngine.commit`.
 """
 
 import sqlite3
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Sequence
+from contextlib import suppress
 from pathlib import Path
-from typing import Final, Literal, TypeVar, assert_never, final
+from typing import Final, TypeVar, final
 
+import msgspec
 import trio
 
-from pivot.core.collection import Change, ClearAcks, PutRow, Row, SetCursor
-from pivot.core.entry import Entry
+from pivot.core.collection import Change
 from pivot.engine.base import StoreImage
+from pivot.engine.opening import FILE_NAME, Durability, Opened, boot_id, flaw, naming, open_store
+from pivot.engine.schema import apply, clear, load, replay
+from pivot.engine.thread import OwnerThread
 from pivot.errors import StorageError
 from pivot.types import Epoch, StoreId
 
-FILE_NAME: Final = "pivot.db"
-SCHEMA_VERSION: Final = 1
-APPLICATION_ID: Final = 0x50_56_54_31
-"""Marks a SQLite file as ours."""
-_SCHEMA: Final = """
-CREATE TABLE store (id TEXT NOT NULL, epoch TEXT NOT NULL);
-CREATE TABLE rows (
-    key TEXT PRIMARY KEY, collection TEXT NOT NULL, seq INTEGER NOT NULL, acked INTEGER,
-    created INTEGER NOT NULL, updated INTEGER NOT NULL, deleted INTEGER NOT NULL, data TEXT NOT NULL,
-    prev INTEGER, origin TEXT NOT NULL
-) WITHOUT ROWID;
-CREATE TABLE cursors (collection TEXT PRIMARY KEY, epoch TEXT NOT NULL, cursor INTEGER NOT NULL) WITHOUT ROWID;
-"""
-_PUT: Final = "INSERT OR REPLACE INTO rows VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"
-_SET_CURSOR: Final = "INSERT OR REPLACE INTO cursors VALUES (?, ?, ?)"
-_CLEAR_ACKS: Final = "UPDATE rows SET acked = NULL WHERE collection = ? AND acked IS NOT NULL"
+__all__ = ["FILE_NAME", "Durability", "SqliteEngine"]
 
-Durability = Literal["full", "normal"]
 _T = TypeVar("_T")
+_PAUSE_S: Final = 0.25, 10.0
+"""Shortest and longest pause between two attempts to open a file whose disk has failed."""
+_PAUSE_SHARE: Final = 4
+"""A pause is so many times as long as the attempt before it."""
+_CONNECTION_LIVES: Final = (
+    0,
+    sqlite3.SQLITE_BUSY, sqlite3.SQLITE_CONSTRAINT, sqlite3.SQLITE_FULL, sqlite3.SQLITE_LOCKED,
+    sqlite3.SQLITE_MISMATCH, sqlite3.SQLITE_TOOBIG,
+)  # fmt: skip
+"""Errors after which the same connection can go on: the disk took nothing, and said so."""
+
+
+@final
+class Doubt(msgspec.Struct, frozen=True):
+    """A transaction that was refused, and may be in the file all the same.
+
+    Attributes:
+        before: what was kept before it, as the failed connection still saw it; None = that could not be read.
+        changes: of the transaction.
+    """
+
+    before: list[Change] | None
+    changes: Sequence[Change]
 
 
 @final
 class SqliteEngine:
-    """A store in `<folder>/pivot.db`."""
+    """A store in `<folder>/pivot.db`.
 
-    def __init__(self, folder: Path, *, new_id: Callable[[], str], durability: Durability = "full") -> None:
+    Attributes:
+        file: where it is.
+    """
+
+    def __init__(
+        self,
+        folder: Path,
+        *,
+        new_id: Callable[[], str],
+        durability: Durability = "full",
+        boot: Callable[[], str] = boot_id,
+    ) -> None:
         """Prepare an engine; the file is opened, or made, by `open`.
 
         Args:
             folder: where the file is; made when it is not there.
             new_id: draws the id and the epoch of a new store.
-            durability: `full`: a commit survives a power cut; `normal`: the last ones may not, older ones do.
+            durability: `full`: a commit survives a power cut; `normal`: the last ones may not, older ones do, and the
+                store begins a new epoch when it comes back, since others may have seen what is gone.
+            boot: tells one run of the system from another.
         """
         self.file = folder / FILE_NAME
         self._new_id = new_id
         self._durability: Durability = durability
+        self._boot = boot
+        self._thread = OwnerThread(f"pivot store {folder}")
+        # What follows belongs to the thread.
         self._database: sqlite3.Connection | None = None
-        self._turn = trio.CapacityLimiter(1)
+        self._identity: tuple[StoreId, Epoch] | None = None
+        self._doubt: Doubt | None = None
+        self._hopeless = ""
+        self._risk = ""
+        # And this does not.
+        self._paused_until = 0.0
+        self._paused_for = ""
 
     @property
     def durability(self) -> str:
@@ -69,132 +109,146 @@ class SqliteEngine:
         Raises:
             StorageError: the file is damaged, not ours, newer than we are, read-only, or open in another process.
         """
-        return await self._in_thread(self._open)
+        try:
+            return await self._in_thread(self._open)
+        except StorageError:
+            self._thread.stop()
+            raise
 
     async def commit(self, changes: Sequence[Change]) -> None:
         """See `StorageEngine.commit`."""
-        await self._in_thread(lambda: self._commit(changes))
+        begun = trio.current_time()
+        if begun < self._paused_until:
+            raise StorageError(self._paused_for)
+        try:
+            await self._in_thread(lambda: self._commit(changes))
+        except StorageError as error:
+            if self._database is None:
+                now, (least, most) = trio.current_time(), _PAUSE_S
+                self._paused_until = now + min(max(_PAUSE_SHARE * (now - begun), least), most)
+                self._paused_for = str(error)
+            raise
 
     async def aclose(self) -> None:
         """Close the file; what was committed is in it."""
-        await self._in_thread(self._close)
+        try:
+            await self._in_thread(self._close)
+        finally:
+            self._thread.stop()
 
     async def _in_thread(self, work: Callable[[], _T]) -> _T:
-        try:
-            return await trio.to_thread.run_sync(work, limiter=self._turn)
-        except (sqlite3.Error, OSError) as error:
-            raise StorageError(f"store {self.file}: {_reason(error)}") from error
+        with naming(self.file):
+            return await self._thread.run(work)
 
     # In the thread -----------------------------------------------------------------------------------------------
 
     def _open(self) -> StoreImage:
-        self.file.parent.mkdir(parents=True, exist_ok=True)
-        self._database = database = sqlite3.connect(
-            self.file, isolation_level=None, check_same_thread=False, timeout=1.0, cached_statements=16
+        opened = self._connect(may_create=True)
+        self._database = opened.database
+        self._identity = opened.store, opened.epoch
+        # An iterator lets go of the list when it was read to its end.
+        return StoreImage(opened.store, opened.epoch, iter(opened.changes), opened.seq)
+
+    def _connect(self, *, may_create: bool) -> Opened:
+        opened = open_store(
+            self.file,
+            new_id=self._new_id,
+            durability=self._durability,
+            boot=self._boot(),
+            may_create=may_create,
         )
-        try:
-            database.execute("PRAGMA locking_mode = EXCLUSIVE")
-            new = self._check(database)  # before anything is written: another's file stays as it is
-            database.execute("PRAGMA journal_mode = WAL")
-            database.execute(f"PRAGMA synchronous = {self._durability}")
-            database.execute("BEGIN EXCLUSIVE")
-            if new:
-                self._begin(database)
-            store, epoch = database.execute("SELECT id, epoch FROM store").fetchone()
-            changes = list(_load(database))
-            database.execute("COMMIT")
-        except BaseException:
-            self._close()
-            raise
-        return StoreImage(StoreId(store), Epoch(epoch), changes)
-
-    def _check(self, database: sqlite3.Connection) -> bool:
-        """Whether the file is new; raises when it is not one that we can use."""
-        (found,) = database.execute("PRAGMA application_id").fetchone()
-        (version,) = database.execute("PRAGMA user_version").fetchone()
-        (tables,) = database.execute("SELECT count(*) FROM sqlite_schema").fetchone()
-        if found == 0 and version == 0 and tables == 0:
-            return True
-        if found != APPLICATION_ID:
-            raise StorageError(f"store {self.file}: a SQLite file of another program (application id {found})")
-        if version > SCHEMA_VERSION:
-            raise StorageError(f"store {self.file}: has schema {version}, this program knows up to {SCHEMA_VERSION}")
-        (verdict,) = database.execute("PRAGMA quick_check(1)").fetchone()
-        if verdict != "ok":
-            raise StorageError(f"store {self.file}: damaged: {' '.join(verdict.split())}")
-        return False
-
-    def _begin(self, database: sqlite3.Connection) -> None:
-        for statement in _SCHEMA.split(";"):
-            database.execute(statement)
-        database.execute(f"PRAGMA application_id = {APPLICATION_ID}")
-        database.execute(f"PRAGMA user_version = {SCHEMA_VERSION}")
-        database.execute("INSERT INTO store VALUES (?, ?)", (self._new_id(), self._new_id()))
+        self._risk = opened.risk
+        return opened
 
     def _commit(self, changes: Sequence[Change]) -> None:
-        database = self._database
-        assert database is not None, "the engine is open"
-        database.execute("BEGIN IMMEDIATE")
+        database = self._database or self._reopen()
+        # With `full`, the first commit waits for the disk, and so for all that an earlier life did not wait for.
+        risk = "" if self._durability == "full" else self._risk or self._boot()
         try:
-            _apply(database, changes)
+            database.execute("BEGIN IMMEDIATE")
+            if risk != self._risk:
+                database.execute("UPDATE store SET risk = ?", (risk,))
+            apply(database, changes)
             database.execute("COMMIT")
-        except BaseException:
+        except BaseException as error:
+            self._refuse(database, error, changes)
+            raise
+        self._risk = risk
+
+    def _refuse(self, database: sqlite3.Connection, error: BaseException, changes: Sequence[Change]) -> None:
+        """Undo what a failed commit left, and replace the connection when it may not recover by itself."""
+        lives = not isinstance(error, sqlite3.Error) or _code(error) in _CONNECTION_LIVES
+        try:
             if database.in_transaction:
                 database.execute("ROLLBACK")
+        except sqlite3.Error:
+            lives = False
+        if lives:
+            return
+        self._database = None
+        before: list[Change] | None = None
+        with suppress(sqlite3.Error, StorageError):
+            before = list(load(database))
+        with suppress(sqlite3.Error):
+            database.close()
+        self._doubt = Doubt(before, changes)
+        with suppress(sqlite3.Error, OSError, StorageError):  # at once: a crash now could bring the refused one back
+            self._reopen()
+
+    def _reopen(self) -> sqlite3.Connection:
+        """Open the file again after the disk had failed, and see to it that it has what it had."""
+        if self._hopeless:
+            raise flaw(self.file, self._hopeless)
+        opened = self._connect(may_create=False)
+        try:
+            if (opened.store, opened.epoch) != self._identity:
+                self._hopeless = "is another store now; start again"
+            elif self._doubt is not None:
+                self._hopeless = _settle(opened, self._doubt)
+        except BaseException:
+            opened.database.close()
             raise
+        if self._hopeless:
+            opened.database.close()
+            raise flaw(self.file, self._hopeless)
+        self._doubt = None
+        self._database = opened.database
+        return opened.database
 
     def _close(self) -> None:
+        if self._doubt is not None:
+            with suppress(sqlite3.Error, OSError, StorageError):
+                self._reopen()
         database, self._database = self._database, None
-        if database is not None:
+        if database is None:
+            return
+        try:
+            if self._risk:  # a commit that waits for the disk waits for all that were before it
+                with suppress(sqlite3.Error):
+                    database.execute("PRAGMA synchronous = FULL")
+                    database.execute("UPDATE store SET risk = ''")
+        finally:
             database.close()
 
 
-def _apply(database: sqlite3.Connection, changes: Iterable[Change]) -> None:
-    rows: list[PutRow] = []
-    for change in changes:
-        if isinstance(change, PutRow):
-            rows.append(change)
-            continue
-        _put(database, rows)
-        rows = []
-        match change:
-            case SetCursor():
-                database.execute(_SET_CURSOR, (change.collection, change.epoch, change.cursor))
-            case ClearAcks():
-                database.execute(_CLEAR_ACKS, (change.collection,))
-            case _:
-                assert_never(change)
-    _put(database, rows)
+def _settle(opened: Opened, doubt: Doubt) -> str:
+    """Take a refused transaction out of the file if it is there; returns why that cannot be, empty = done."""
+    now = opened.changes
+    if doubt.before is None:
+        kept = replay(now, doubt.changes) == now
+        return "has a write that was refused when the disk failed; start again" if kept else ""
+    if now == doubt.before:
+        return ""
+    if now != replay(doubt.before, doubt.changes):
+        return "was changed by somebody else while the disk failed; start again"
+    opened.database.execute("BEGIN IMMEDIATE")
+    clear(opened.database)
+    apply(opened.database, doubt.before)
+    opened.database.execute("COMMIT")
+    return ""
 
 
-def _put(database: sqlite3.Connection, changes: Sequence[PutRow]) -> None:
-    if changes:
-        database.executemany(_PUT, (_columns(change.collection, change.row) for change in changes))
-
-
-def _columns(collection: str, row: Row) -> tuple[object, ...]:
-    e = row.entry
-    return (
-        e.key, collection, row.seq, row.acked, e.created, e.updated, int(e.deleted), e.data, e.prev, e.origin
-    )  # fmt: skip
-
-
-def _load(database: sqlite3.Connection) -> Iterator[Change]:
-    """Everything that is kept, rows in ascending `seq`."""
-    rows: Iterable[tuple[str, str, int, int | None, int, int, int, str, int | None, str]]
-    rows = database.execute("SELECT * FROM rows ORDER BY seq")
-    for key, collection, seq, acked, created, updated, deleted, data, prev, origin in rows:
-        entry = Entry(key, created, updated, data, bool(deleted), prev, StoreId(origin))
-        yield PutRow(collection, Row(entry, seq, acked))
-    cursors: Iterable[tuple[str, str, int]] = database.execute("SELECT * FROM cursors ORDER BY collection")
-    for collection, epoch, cursor in cursors:
-        yield SetCursor(collection, Epoch(epoch), cursor)
-
-
-def _reason(error: Exception) -> str:
-    """What SQLite or the system says, in words a person can act on."""
-    if isinstance(error, OSError):
-        return error.strerror or str(error)
-    if "locked" in str(error):
-        return "open in another process"
-    return str(error)
+def _code(error: sqlite3.Error) -> int:
+    """The primary code of an error; 0 = SQLite itself was not asked, a value could not be given to it."""
+    code: int = getattr(error, "sqlite_errorcode", 0)
+    return code & 0xFF

@@ -8,6 +8,7 @@ Start at `add_data_routes`.
 import functools
 from collections.abc import Awaitable, Callable
 from http import HTTPStatus
+from math import nan
 from typing import Final, ParamSpec
 
 import msgspec
@@ -15,12 +16,14 @@ import trio
 from quart import Response, request, websocket
 from quart_trio import QuartTrio
 
+from pivot.actors.member import Member
 from pivot.actors.ref import Ref
 from pivot.core.entry import Entry, canonical
-from pivot.core.events import Entries, Get, Keys, ListAll, ListKeys, PushItem, Put, Remove, Written
+from pivot.core.questions import Entries, Get, Keys, ListAll, ListKeys, PushItem, Put, Remove, Written
 from pivot.errors import (
     ActorStoppedError,
     BadKeyError,
+    BadQueryError,
     BadValueError,
     DeadlineError,
     MailboxBusyError,
@@ -28,6 +31,7 @@ from pivot.errors import (
     StorageError,
 )
 from pivot.paths import check_key, check_list, check_pattern, is_glob, last_segment
+from pivot.server.confirming import check_has_leader, wait_confirmed
 from pivot.server.hub import Hub
 from pivot.transport.http_server import JSON, error_response, read_body
 
@@ -37,6 +41,9 @@ STAMP_HEADER: Final = "X-Pivot-Stamp"
 """Response header of a write: the stamp it was given, ns; two writes compare by it."""
 ASK_DEADLINE_S: Final = 10.0
 """How long a handler waits for storage."""
+ACK_TIMEOUT_S: Final = 5.0
+"""How long a client that wants its leader's confirmation waits, unless it says otherwise."""
+ACK_TIMEOUT_S_MAX: Final = 60.0
 CLOSE_BAD_KEY: Final = 1008
 CLOSE_GOING_AWAY: Final = 1001
 PAGE_KEYS_MAX: Final = 1000
@@ -45,6 +52,7 @@ PAGE_KEYS_MAX: Final = 1000
 _Args = ParamSpec("_Args")
 _STATUS: Final[dict[type[PivotError], HTTPStatus]] = {
     BadKeyError: HTTPStatus.BAD_REQUEST,
+    BadQueryError: HTTPStatus.BAD_REQUEST,
     BadValueError: HTTPStatus.BAD_REQUEST,
     MailboxBusyError: HTTPStatus.TOO_MANY_REQUESTS,
     StorageError: HTTPStatus.SERVICE_UNAVAILABLE,
@@ -97,15 +105,9 @@ def json_response(value: object, status: HTTPStatus = HTTPStatus.OK) -> Response
     return Response(msgspec.json.encode(value) + b"\n", status=status, content_type=JSON)
 
 
-def add_data_routes(app: QuartTrio, storage: Ref, hub: Hub) -> None:
-    """Serve the keys of one store."""
-
-    @app.before_request
-    async def refuse_leading_separators() -> Response | None:
-        path = request.scope["path"]  # `request.path` has lost them
-        if path.startswith("//"):
-            return error_response(HTTPStatus.BAD_REQUEST, str(BadKeyError(path[1:41], "begins with a separator")))
-        return None
+def add_data_routes(app: QuartTrio, member: Member, hub: Hub) -> None:
+    """Serve the keys of one member's store."""
+    storage = member.storage
 
     @app.get("/")
     @answering_errors
@@ -117,14 +119,16 @@ def add_data_routes(app: QuartTrio, storage: Ref, hub: Hub) -> None:
     async def post(key: str) -> Response:
         question_of = PushItem if is_glob(key) else Put
         check_list(key) if is_glob(key) else check_key(key)
+        patience_s = _ack_timeout_s(member, key)
         body = await read_body(BODY_BYTES_MAX)
         if not body.strip():
             raise BadValueError("is missing: the body is empty")
         result = await storage.ask(question_of(key, canonical(body)), deadline_s=ASK_DEADLINE_S)
         assert isinstance(result, Written), result
-        response = json_response({"index": last_segment(result.keys[0])})
-        response.headers[STAMP_HEADER] = str(result.stamp)
-        return response
+        index = last_segment(result.keys[0])
+        if await _confirmed(member, result, patience_s):
+            return _stamped(json_response({"index": index}), result)
+        return _stamped(json_response({"index": index, "acked": False}, HTTPStatus.ACCEPTED), result)
 
     @app.get("/<path:key>")
     @answering_errors
@@ -140,18 +144,19 @@ def add_data_routes(app: QuartTrio, storage: Ref, hub: Hub) -> None:
     @app.delete("/<path:key>")
     @answering_errors
     async def delete(key: str) -> Response:
-        result = await storage.ask(Remove(check_pattern(key)), deadline_s=ASK_DEADLINE_S)
+        patience_s = _ack_timeout_s(member, check_pattern(key))
+        result = await storage.ask(Remove(key), deadline_s=ASK_DEADLINE_S)
         assert isinstance(result, Written), result
         if not result.keys and not is_glob(key):
             return error_response(HTTPStatus.NOT_FOUND, f"key {key!r} is not here")
-        response = Response(b"", status=HTTPStatus.NO_CONTENT)
-        response.headers[STAMP_HEADER] = str(result.stamp)
-        return response
+        if await _confirmed(member, result, patience_s):
+            return _stamped(Response(b"", status=HTTPStatus.NO_CONTENT), result)
+        return _stamped(json_response({"index": "", "acked": False}, HTTPStatus.ACCEPTED), result)
 
     @app.websocket("/<path:key>")
     async def subscribe(key: str) -> None:
         try:
-            check_pattern(websocket.scope["path"].removeprefix("/"))  # see `refuse_leading_separators`
+            check_pattern(websocket.scope["path"].removeprefix("/"))  # the router drops leading separators
         except BadKeyError as error:
             await websocket.accept()  # pyright: ignore[reportUnknownMemberType] - Quart leaves it open
             await websocket.close(CLOSE_BAD_KEY, str(error)[:120])
@@ -162,6 +167,38 @@ def add_data_routes(app: QuartTrio, storage: Ref, hub: Hub) -> None:
             await _show(storage, hub, key)
             nursery.cancel_scope.cancel()
         await websocket.close(CLOSE_GOING_AWAY, "the server stops")
+
+
+def _stamped(response: Response, written: Written) -> Response:
+    response.headers[STAMP_HEADER] = str(written.stamp)
+    return response
+
+
+def _ack_timeout_s(member: Member, pattern: str) -> float | None:
+    """How long the client wants to wait for the leader (`?ack=leader&timeout=5`); None = it does not.
+
+    Raises:
+        BadQueryError: there is no such confirmation, or no such time.
+        BadKeyError: the key has no leader.
+    """
+    ack = request.args.get("ack", "")
+    if not ack:
+        return None
+    if ack != "leader":
+        raise BadQueryError("ack", ack, "leader")
+    text = request.args.get("timeout", str(ACK_TIMEOUT_S))
+    try:
+        timeout_s = float(text)
+    except ValueError:
+        timeout_s = nan
+    if not 0 <= timeout_s <= ACK_TIMEOUT_S_MAX:
+        raise BadQueryError("timeout", text, f"0 to {ACK_TIMEOUT_S_MAX:g} s")
+    check_has_leader(member, pattern)
+    return timeout_s
+
+
+async def _confirmed(member: Member, written: Written, patience_s: float | None) -> bool:
+    return patience_s is None or await wait_confirmed(member, written, timeout_s=patience_s)
 
 
 async def _read(storage: Ref, pattern: str) -> Entries:

@@ -12,7 +12,7 @@ from typing import Final, final
 
 import msgspec
 import trio
-from quart import Response
+from quart import Response, request
 from quart_trio import QuartTrio
 from werkzeug.exceptions import HTTPException
 
@@ -22,11 +22,14 @@ from pivot.actors.timeline import TrioTimeline
 from pivot.actors.wallclock import WallClock
 from pivot.config import Config
 from pivot.core.entry import canonical
-from pivot.core.events import CaughtUp, Entries, Get, Notice, Put
+from pivot.core.notices import CaughtUp, Notice
+from pivot.core.questions import Entries, Get, Put
 from pivot.engine.base import StorageEngine
-from pivot.errors import ConfigError
-from pivot.server.data import ASK_DEADLINE_S, add_data_routes, answering_errors, json_response
+from pivot.errors import BadKeyError, ConfigError
+from pivot.server.backup import add_backup_route
+from pivot.server.data import ASK_DEADLINE_S, add_data_routes
 from pivot.server.hub import Hub
+from pivot.server.operating import add_operator_routes
 from pivot.server.status import StatusBoard
 from pivot.transport.hosting import host
 from pivot.transport.http import POST_BYTES_MAX, HttpTransport
@@ -62,9 +65,8 @@ class Server:
         self._hub = Hub()
         self._timeline = TrioTimeline()
         self._client = HttpClient()
-        self._transport = HttpTransport(
-            self._client, leader=Address(config.cluster_url), silence_s=config.knobs.silence_s_max
-        )
+        leaders = (Address(url) for url in config.upstreams().values() if url)
+        self._transport = HttpTransport(self._client, leaders=leaders, silence_s=config.knobs.silence_s_max)
         self.member = Member(
             config,
             member=MemberId(config.name or entropy.new_id()),
@@ -123,11 +125,16 @@ class Server:
         app.config["MAX_CONTENT_LENGTH"] = POST_BYTES_MAX  # what Quart keeps of a body; routes look closer: `read_body`
         app.url_map.merge_slashes = False
         add_transport_routes(app, self._transport)
+        add_backup_route(app, self.member)
 
-        @app.get("/_pivot/status")
-        @answering_errors
-        async def status() -> Response:
-            return json_response(await self._board.status(deadline_s=ASK_DEADLINE_S))
+        add_operator_routes(app, self.member, self._board)
+
+        @app.before_request
+        async def refuse_leading_separators() -> Response | None:
+            path = request.scope["path"]  # `request.path` has lost them, and so has the router
+            if path.startswith("//"):
+                return error_response(HTTPStatus.BAD_REQUEST, str(BadKeyError(path[1:41], "begins with a separator")))
+            return None
 
         @app.get("/_pivot/<path:route>")
         async def nothing(route: str) -> Response:
@@ -137,7 +144,7 @@ class Server:
         async def refuse(error: HTTPException) -> Response:
             return error_response(HTTPStatus(error.code or 500), error.description or "no reason given")
 
-        add_data_routes(app, self.member.storage, self._hub)
+        add_data_routes(app, self.member, self._hub)
         return app
 
     # Registering ---------------------------------------------------------------------------------------------------

@@ -3,23 +3,17 @@
 Layer: server. Start at `StatusBoard.status`.
 """
 
+from collections import deque
 from typing import final
 
 import msgspec
 
 from pivot.actors.mailbox import MailboxStatistics
 from pivot.actors.member import Member
-from pivot.core.events import (
-    CollectionInfo,
-    Describe,
-    Notice,
-    PeerDown,
-    PeerRefused,
-    PeerUp,
-    Rejected,
-    StorageRefused,
-    StoreInfo,
-)
+from pivot.config import Config
+from pivot.core.notices import Conflict, Diverged, Notice, PeerDown, PeerRefused, PeerUp, Rejected, StorageRefused
+from pivot.core.questions import CollectionInfo, Describe, StoreInfo
+from pivot.core.store import CONFLICTS_MAX
 from pivot.types import Address, Epoch, StoreId
 
 
@@ -94,6 +88,7 @@ class StatusBoard:
         self._peers_max = peers_max
         self._peers: dict[Address, PeerStatus] = {}
         self._last_error = ""
+        self._lost_updates = deque[Conflict](maxlen=CONFLICTS_MAX)
         member.on_notice(self._notice)
 
     def _notice(self, notice: Notice) -> None:
@@ -110,6 +105,10 @@ class StatusBoard:
                 self._last_error = f"{notice.key}: {notice.reason}"
             case StorageRefused():
                 self._last_error = notice.reason
+            case Diverged():
+                self._last_error = f"{notice.collection}: differs from its leader in {notice.buckets} buckets"
+            case Conflict():
+                self._lost_updates.append(notice)
             case _:
                 pass
 
@@ -118,6 +117,10 @@ class StatusBoard:
         self._peers[peer] = PeerStatus(peer, role, not reason, self._member.now().wall_ns, reason)
         if len(self._peers) > self._peers_max:
             del self._peers[next(iter(self._peers))]
+
+    def lost_updates(self) -> tuple[Conflict, ...]:
+        """The newest lost updates, oldest first: the version that won, and the one whose writer it had not seen."""
+        return tuple(self._lost_updates)
 
     async def status(self, *, deadline_s: float) -> Status:
         """What the member is and holds now.
@@ -130,7 +133,7 @@ class StatusBoard:
         assert isinstance(info, StoreInfo), info
         config = self._member.config
         return Status(
-            role="node" if config.cluster_url else "pivot",
+            role=_role(config),
             member=self._member.id,
             pivotIP=config.cluster_url,
             cluster_id=config.cluster_id,
@@ -145,3 +148,11 @@ class StatusBoard:
             peers=tuple(self._peers.values()),
             mailboxes=self._member.statistics(),
         )
+
+
+def _role(config: Config) -> str:
+    """`pivot` leads everything, `node` follows for everything, `mixed` does either, by key."""
+    upstreams = config.upstreams().values()
+    if not any(upstreams):
+        return "pivot"
+    return "node" if all(upstreams) else "mixed"

@@ -10,8 +10,20 @@ from typing import Any, Final
 
 import msgspec
 
+from pivot.core.digest import BUCKETS
 from pivot.core.entry import check_entry
-from pivot.core.messages import COLLECTIONS_MAX, PROTOCOL, ROWS_MAX, Envelope, Hello, Page, Push, PushAck
+from pivot.core.messages import (
+    COLLECTIONS_MAX,
+    PROTOCOL,
+    ROWS_MAX,
+    Digest,
+    Envelope,
+    Hello,
+    Page,
+    Push,
+    PushAck,
+    Repair,
+)
 from pivot.errors import BadEnvelopeError, PivotError, UnknownVersionError
 
 ENVELOPE_BYTES_MAX: Final = 4 * 2**20
@@ -87,11 +99,19 @@ def _check_body(envelope: Envelope) -> None:
             raise BadEnvelopeError(f"page has {len(body.entries)} entries and {len(body.seqs)} sequence numbers")
         case Page() if not 0 <= body.since <= body.next <= body.head:
             raise BadEnvelopeError(f"page goes from {body.since} to {body.next} of {body.head}")
-        case PushAck() if len(body.acks) + len(body.rejected) > ROWS_MAX:
-            raise BadEnvelopeError(f"push_ack has {len(body.acks)} rows, at most {ROWS_MAX} are allowed")
+        case Repair() if len(body.entries) != len(body.seqs):
+            raise BadEnvelopeError(f"repair has {len(body.entries)} entries and {len(body.seqs)} sequence numbers")
+        case Repair() if len(body.buckets) > BUCKETS:
+            raise BadEnvelopeError(f"repair names {len(body.buckets)} buckets, there are {BUCKETS}")
+        case Repair() if max(body.buckets, default=0) >= BUCKETS:
+            raise BadEnvelopeError(f"repair names bucket {max(body.buckets)}, there are {BUCKETS}, from 0")
+        case Digest() if len(body.sums) != BUCKETS:
+            raise BadEnvelopeError(f"digest has {len(body.sums)} sums, there are {BUCKETS} buckets")
+        case PushAck() if (rows := len(body.acks) + len(body.rejected)) > ROWS_MAX:
+            raise BadEnvelopeError(f"push_ack has {rows} rows, at most {ROWS_MAX} are allowed")
         case _:
             pass
-    if isinstance(body, Page | Push):
+    if isinstance(body, Page | Push | Repair):
         if len(body.entries) > ROWS_MAX:
             raise BadEnvelopeError(f"message has {len(body.entries)} rows, at most {ROWS_MAX} are allowed")
         for entry in body.entries:

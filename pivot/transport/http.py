@@ -7,7 +7,7 @@ whose response is NDJSON, one envelope a line, everything that is queued in one 
 otherwise is posted, again all that is queued at once, to `/_pivot/envelopes`. A later Hello opens a new stream instead
 of the old one.
 
-    send to our leader's URL   ->  Uplink: Hello opens the stream, the rest is queued and posted
+    send to a leader's URL     ->  Uplink: Hello opens the stream, the rest is queued and posted
     send to anybody else       ->  queued for that member's open stream, or lost when it has none
 
 So a peer that calls itself by an address cannot make us send requests there.
@@ -16,7 +16,7 @@ Nothing waits and everything is bounded: a full queue ends its connection, and t
 Whoever loses a connection hears `link_lost`; what is lost on our side is counted. Start at `HttpTransport.send`.
 """
 
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Iterable
 from contextlib import aclosing
 from typing import Final, final
 
@@ -223,20 +223,20 @@ class Uplink:
 class HttpTransport:
     """One member's way to the others, both as a node and as a leader. Runs with `run`."""
 
-    def __init__(self, client: HttpClient, *, leader: Address, silence_s: float) -> None:
+    def __init__(self, client: HttpClient, *, leaders: Iterable[Address], silence_s: float) -> None:
         """Begin unconnected.
 
         Args:
             client: makes the requests.
-            leader: URL of our leader; empty = we have none.
+            leaders: URLs of those we follow; nobody else is ever called.
             silence_s: a stream that says nothing for so long is given up.
         """
         self._client = client
-        self._leader = leader
+        self._leaders = dict.fromkeys(leaders)
         self._silence_s = silence_s
         self._receiver: Receiver | None = None
         self._nursery: trio.Nursery | None = None
-        self._uplink: Uplink | None = None
+        self._uplinks: dict[Address, Uplink] = {}
         self._downlinks: dict[MemberId, LineQueue] = {}
         self._tally = Tally()
 
@@ -251,23 +251,27 @@ class HttpTransport:
         downlink = self._downlinks.get(MemberId(target))
         if self._nursery is None:
             self._tally.lose(NOT_RUNNING)
-        elif self._leader and target == self._leader:
-            if self._uplink is None:
-                assert self._receiver is not None, "attach comes before send"
-                self._uplink = Uplink(
-                    target,
-                    client=self._client,
-                    receiver=self._receiver,
-                    tally=self._tally,
-                    nursery=self._nursery,
-                    silence_s=self._silence_s,
-                )
-            self._uplink.send(envelope)
+        elif target in self._leaders:
+            self._uplink(target, self._nursery).send(envelope)
         elif downlink is None:
             self._tally.lose(NO_STREAM)
         elif not downlink.put(encode(envelope)):
             self._tally.lose(FULL)
             self._end(MemberId(target), downlink, _FULL_REASON)
+
+    def _uplink(self, leader: Address, nursery: trio.Nursery) -> Uplink:
+        uplink = self._uplinks.get(leader)
+        if uplink is None:
+            assert self._receiver is not None, "attach comes before send"
+            uplink = self._uplinks[leader] = Uplink(
+                leader,
+                client=self._client,
+                receiver=self._receiver,
+                tally=self._tally,
+                nursery=nursery,
+                silence_s=self._silence_s,
+            )
+        return uplink
 
     async def run(self, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
         """Carry envelopes until cancelled; open streams end then."""
@@ -278,7 +282,7 @@ class HttpTransport:
                 await trio.sleep_forever()
             finally:
                 self._nursery = None
-                self._uplink = None
+                self._uplinks.clear()
                 self.close_downlinks()
 
     def close_downlinks(self) -> None:
@@ -296,7 +300,7 @@ class HttpTransport:
             sent=self._tally.sent,
             received=self._tally.received,
             lost=dict(self._tally.lost),
-            waiting=sum(map(len, self._downlinks.values())) + (self._uplink.waiting if self._uplink else 0),
+            waiting=sum(map(len, self._downlinks.values())) + sum(link.waiting for link in self._uplinks.values()),
             downlinks=len(self._downlinks),
         )
 

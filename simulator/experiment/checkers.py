@@ -33,7 +33,14 @@ class Violation(msgspec.Struct, frozen=True):
 
 def check(plan: Plan, outcome: Outcome) -> tuple[Violation, ...]:
     """Everything that is wrong with a run, worst first."""
-    return (*_lost_writes(outcome), *_invented(outcome), *_diverged(plan, outcome), *_unsettled(outcome))
+    return (
+        *_lost_writes(outcome),
+        *_invented(outcome),
+        *_broken(outcome),
+        *_late(outcome),
+        *_diverged(plan, outcome),
+        *_unsettled(outcome),
+    )
 
 
 def verdict(violations: tuple[Violation, ...]) -> Verdict:
@@ -62,7 +69,8 @@ def _lost_sentence(outcome: Outcome, line: LedgerLine) -> str:
 
 def _invented(outcome: Outcome) -> list[Violation]:
     """What is there was written by somebody, exactly so."""
-    written = {change for record in outcome.records for change in record.changes.items()}
+    written = {change: None for record in outcome.records for change in record.changes.items()}
+    written |= dict.fromkeys(outcome.appeared)
     unknown = [record.target for record in outcome.records if record.outcome == "info"]
     violations: list[Violation] = []
     for member, table in outcome.tables.items():
@@ -71,6 +79,21 @@ def _invented(outcome: Outcome) -> list[Violation]:
                 sentence = f"{member} has {key} with stamp {entry.stamp}, which no acknowledged operation wrote"
                 violations.append(Violation("invented", key, sentence))
     return violations
+
+
+def _broken(outcome: Outcome) -> list[Violation]:
+    """No member says of itself what only a bug can make true."""
+    return [Violation("broken", "", sentence) for sentence in outcome.broken]
+
+
+def _late(outcome: Outcome) -> list[Violation]:
+    """A member that runs answers, whatever became of the others."""
+    return [
+        Violation(
+            "availability", record.target, f"operation {record.id} ({record.kind} at {record.member}) got no answer"
+        )
+        for record in outcome.late
+    ]
 
 
 def _diverged(plan: Plan, outcome: Outcome) -> list[Violation]:

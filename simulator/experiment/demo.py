@@ -18,19 +18,8 @@ from rich.table import Table
 from pivot.printing import Out
 from pivot.types import JsonValue
 from simulator.experiment.history import LedgerLine
-from simulator.experiment.plan import (
-    LEADER,
-    Delete,
-    Operation,
-    Plan,
-    Step,
-    Write,
-    crash,
-    delete,
-    restart,
-    settle,
-    write,
-)
+from simulator.experiment.operations import Delete, Operation, Write, crash, delete, restart, settle, write
+from simulator.experiment.plan import LEADER, Plan, Step
 from simulator.experiment.simulation import Run
 from simulator.live.cluster import live_cluster
 from simulator.live.player import LiveOutcome, play_live

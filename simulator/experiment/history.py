@@ -13,9 +13,11 @@ import msgspec
 
 from pivot.core.entry import Entry
 from pivot.types import JsonValue
+from simulator.experiment.losses import NO_LOSSES, Losses
 
 Outcome: TypeAlias = Literal["ok", "fail", "info"]
 """ok = acknowledged; fail = certainly not done; info = unknown."""
+Kind: TypeAlias = Literal["write", "push", "delete", "read"]
 Fate: TypeAlias = Literal["won", "superseded", "gone", "lost"]
 
 
@@ -26,10 +28,11 @@ class Record(msgspec.Struct, kw_only=True):
     Attributes:
         id: number of the operation, in order of invocation.
         member: whom the client asked.
-        kind: `write`, `push` or `delete`.
+        kind: `write`, `push`, `delete` or `read`.
         target: the key or pattern it named.
-        value: what was written; None for a delete.
+        value: what was written, or what a read found; None for a delete, and where nothing was found.
         invoked_s: when, s.
+        answered_s: when the answer came, s; None = there was none.
         outcome: what the client knows.
         changes: what was changed, when acknowledged: key -> stamp it was given, ns.
         reason: why it was not acknowledged.
@@ -37,10 +40,11 @@ class Record(msgspec.Struct, kw_only=True):
 
     id: int
     member: str
-    kind: Literal["write", "push", "delete"]
+    kind: Kind
     target: str
     value: JsonValue
     invoked_s: float
+    answered_s: float | None = None
     outcome: Outcome = "info"
     changes: dict[str, int] = msgspec.field(default_factory=dict[str, int])
     reason: str = ""
@@ -69,32 +73,35 @@ class LedgerLine(msgspec.Struct, frozen=True):
 
 
 def ledger(
-    records: Iterable[Record], final_stamps: Mapping[str, tuple[int, bool]], gone: Mapping[str, int]
+    records: Iterable[Record], final_stamps: Mapping[str, tuple[int, bool]], losses: Losses = NO_LOSSES
 ) -> list[LedgerLine]:
     """Account for every acknowledged write.
 
     Args:
         records: the history.
         final_stamps: key -> (stamp, deleted) of what is there at the end, tombstones included.
-        gone: key -> greatest stamp that ended with the only stores that held it.
+        losses: what ended with the only stores that held it, and what members wrote again.
 
     Returns:
         One line per acknowledged operation and key, in order of operations.
     """
     acknowledged = [record for record in records if record.outcome == "ok"]
     owners = {change: record.id for record in acknowledged for change in record.changes.items()}
+    names = {key: losses.names(key, stamp) for key, (stamp, _) in final_stamps.items()}
     lines: list[LedgerLine] = []
     for record in acknowledged:
         for key, written in record.changes.items():
             stamp, deleted = final_stamps.get(key, (0, False))
             fate: Fate
-            if stamp == written and deleted == (record.kind == "delete"):
+            if written in names.get(key, ()) and deleted == (record.kind == "delete"):
                 fate = "won"
-            elif stamp >= written:  # of equal stamps the greater version won: a tombstone, or the greater value
+            elif losses.covers(key, stamp, written):  # of equal stamps the greater version won
                 fate = "superseded"
             else:
-                fate = "gone" if written <= gone.get(key, 0) else "lost"
-            by = owners.get((key, stamp), 0) if fate == "superseded" else 0
+                fate = "gone" if losses.gone(key, written) else "lost"
+            by = 0
+            if fate == "superseded":
+                by = next((owners[key, name] for name in names.get(key, ()) if (key, name) in owners), 0)
             lines.append(LedgerLine(record.id, record.member, record.kind, key, written, fate, by))
     return lines
 

@@ -14,8 +14,9 @@ from msgspec import structs
 from pivot.config import Knobs
 from pivot.types import JsonValue
 from simulator.experiment.checkers import Verdict, Violation, check, verdict
-from simulator.experiment.history import LedgerLine
-from simulator.experiment.plan import Durability, Operation, Plan, Step
+from simulator.experiment.history import LedgerLine, Record
+from simulator.experiment.operations import Operation
+from simulator.experiment.plan import Durability, Plan, Step
 from simulator.experiment.world import Outcome, play
 from simulator.world.link import Conditions
 from simulator.world.trace import TraceEvent
@@ -41,7 +42,8 @@ class Simulation:
             nodes: how many nodes follow the leader.
             seed: of all chance; the same seed gives the same run.
             keys: collections.
-            durability: what members keep when they crash: `memory` nothing, `full` what they committed.
+            durability: what members keep when they crash: `memory` nothing, `normal` all but the last commits, `full`
+                what they committed.
             weather: of every link; None = 1 to 5 ms, nothing lost.
             knobs: timings and limits of the members.
         """
@@ -127,6 +129,16 @@ class Run:
         return self.outcome.ledger
 
     @property
+    def reads(self) -> tuple[JsonValue, ...]:
+        """What reads found, in order; None where there was nothing, or no answer."""
+        return tuple(record.value for record in self.outcome.records if record.kind == "read")
+
+    @property
+    def refused(self) -> tuple[Record, ...]:
+        """Operations that were not acknowledged."""
+        return tuple(record for record in self.outcome.records if record.outcome != "ok")
+
+    @property
     def trace(self) -> tuple[TraceEvent, ...]:
         """Everything that happened, when it was kept."""
         return self.outcome.trace
@@ -153,6 +165,7 @@ class Run:
             f"verdict {self.verdict}, converged {when}",
             f"acknowledged changes: {len(outcome.ledger)} ({written}), conflicts reported {outcome.conflicts}",
             f"seed {self.seed}, hash {self.hash}, {outcome.events} events, {outcome.network.sent} messages",
+            "reached: " + (", ".join(f"{what} {count}" for what, count in outcome.reached.items()) or "nothing"),
             *(f"{violation.checker}: {violation.sentence}" for violation in self.violations),
         ]
 

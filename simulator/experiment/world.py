@@ -5,22 +5,23 @@ they cannot tell. Everything that happens, also what clients and the nemesis do,
 Start at `play`.
 """
 
+from collections import Counter
 from functools import partial
 from operator import attrgetter
-from typing import Final, Literal, assert_never, final
+from typing import Final, assert_never, final
 
 import msgspec
 import trio
 
-from pivot.actors.member import Member
-from pivot.core.entry import Entry, canonical
-from pivot.core.events import Conflict, Failed, Notice, PushItem, Put, Question, Remove, Result, Written
-from pivot.engine.base import StorageEngine
-from pivot.engine.memory import MemoryEngine
-from pivot.types import Epoch, MemberId, StoreId
+from pivot.core.entry import Entry
+from pivot.core.notices import ActorRestarted, Collected, Conflict, Diverged, Notice, Reissued, Rejected, Withdrawn
+from pivot.core.questions import ConfirmFollowers, Result
+from simulator.experiment.clients import PATIENCE_NS, Clients
 from simulator.experiment.history import LedgerLine, Record, final_stamps, ledger
-from simulator.experiment.plan import (
-    LEADER,
+from simulator.experiment.host import Host
+from simulator.experiment.losses import Losses
+from simulator.experiment.operations import (
+    Confirm,
     Crash,
     CutOneWay,
     Delete,
@@ -28,23 +29,26 @@ from simulator.experiment.plan import (
     Heal,
     Isolate,
     Partition,
-    Plan,
+    Pause,
     Push,
+    Read,
     Restart,
+    Resume,
+    SetDisk,
     Settle,
     Skew,
+    Wipe,
     Workload,
     Write,
 )
+from simulator.experiment.plan import LEADER, Plan
 from simulator.loop import run, sleep_until
-from simulator.world.chance import SimulatedEntropy, SkewedClock
-from simulator.world.disk import Disk, SimulatedEngine
+from simulator.world.disk import DiskStatistics, Trouble
 from simulator.world.heap import EventHeap
 from simulator.world.network import Network, NetworkStatistics
 from simulator.world.rng import Streams
 from simulator.world.topology import star
 from simulator.world.trace import Trace, TraceEvent
-from simulator.world.transport import SimulatedTransport
 
 LOOK_NS: Final = 100_000_000
 """How often the world looks whether it has converged: 0.1 s."""
@@ -60,8 +64,12 @@ class Outcome(msgspec.Struct, frozen=True, kw_only=True):
         ended_s: virtual time at the end.
         tables: member -> key -> version at the end, tombstones included.
         records: what clients saw.
+        late: operations that a member left without an answer although it ran.
         ledger: what became of every acknowledged write.
         conflicts: lost updates that members reported.
+        appeared: (key, stamp) of versions that members wrote on their own, or that a crash left behind untold.
+        broken: what members said that only a bug makes them say.
+        reached: how often what happened; a fault that touched nothing proves nothing.
         settled: whether members became equal in time at every `settle`.
         network: what the network did.
         trace: every event, when they were kept.
@@ -73,8 +81,12 @@ class Outcome(msgspec.Struct, frozen=True, kw_only=True):
     ended_s: float
     tables: dict[str, dict[str, Entry]]
     records: tuple[Record, ...]
+    late: tuple[Record, ...]
     ledger: tuple[LedgerLine, ...]
     conflicts: int
+    appeared: dict[tuple[str, int], None]
+    broken: tuple[str, ...]
+    reached: dict[str, int]
     settled: bool
     network: NetworkStatistics
     trace: tuple[TraceEvent, ...]
@@ -100,19 +112,6 @@ def play(plan: Plan, *, keep_trace: bool = False) -> Outcome:
 
 
 @final
-class _Host:
-    """The machine of one member: what stays when its process ends."""
-
-    def __init__(self, name: str, clock: SkewedClock) -> None:
-        self.name = MemberId(name)
-        self.clock = clock
-        self.disk: Disk | None = None
-        self.lives = 0
-        self.member: Member | None = None
-        self.process = trio.CancelScope()
-
-
-@final
 class World:
     """One run of one plan."""
 
@@ -120,13 +119,15 @@ class World:
         self._plan = plan
         self._heap = heap
         self._trace = Trace(keep=keep_trace)
-        self._streams = Streams(plan.seed)
-        topology = star(LEADER, plan.members[1:], plan.weather)
-        self._network = Network(heap, topology, self._streams, self._trace)
-        self._hosts = {name: _Host(name, SkewedClock(heap)) for name in plan.members}
-        self._records: list[Record] = []
-        self._gone: dict[str, int] = {}
-        self._conflicts = 0
+        streams = Streams(plan.seed)
+        self._network = Network(heap, star(LEADER, plan.members[1:], plan.weather), streams, self._trace)
+        self._hosts = {name: Host(name, plan, heap, streams, self._network) for name in plan.members}
+        slowest_s = max((s.operation.trouble.slow_s for s in plan.steps if isinstance(s.operation, SetDisk)), default=0)
+        self._clients = Clients(heap, self._trace, patience_ns=PATIENCE_NS + round(4e9 * slowest_s))
+        self._losses = Losses()
+        self._counts: Counter[str] = Counter()
+        self._lied = False
+        self._broken: list[str] = []
         self._settled = True
         self._nursery: trio.Nursery | None = None
 
@@ -173,67 +174,16 @@ class World:
             await sleep_until(self._heap.now_ns + LOOK_NS)
         return self._heap.now_ns - begin_ns
 
-    # Members -----------------------------------------------------------------------------------------------------
-
-    def _start(self, host: _Host) -> None:
-        assert self._nursery is not None, "the world is being played"
-        if host.member is not None:
-            return
-        host.lives += 1
-        entropy = SimulatedEntropy(self._streams.stream("member", host.name, host.lives))
-        engine: StorageEngine
-        if self._plan.durability == "memory":
-            engine = MemoryEngine(store=StoreId(entropy.new_id()), epoch=Epoch(entropy.new_id()))
-        else:
-            if host.disk is None:
-                host.disk = Disk(store=StoreId(entropy.new_id()), epoch=Epoch(entropy.new_id()))
-            engine = SimulatedEngine(host.disk, self._heap)
-        host.member = Member(
-            self._plan.config("" if host.name == LEADER else LEADER),
-            member=host.name,
-            engine=engine,
-            transport=SimulatedTransport(host.name, self._network),
-            timeline=self._heap,
-            wall=host.clock,
-            entropy=entropy,
-        )
-        host.member.on_notice(self._notice)
-        self._trace.record(self._heap.now_ns, "started", host.name)
-        host.process = trio.CancelScope()
-        self._nursery.start_soon(self._run, host, host.member)
-
-    async def _run(self, host: _Host, member: Member) -> None:
-        with host.process:
-            await member.run()
-
-    def _crash(self, host: _Host) -> None:
-        if host.member is None:
-            return
-        self._count_gone(host)
-        self._network.detach(host.name)
-        host.process.cancel()
-        host.member = None
-        self._trace.record(self._heap.now_ns, "crashed", host.name)
-
-    def _count_gone(self, host: _Host) -> None:
-        """Note what ends with this member because no other store has it, or anything greater."""
-        if host.disk is not None or host.member is None:
-            return
-        others = [h.member.table() for h in self._hosts.values() if h is not host and h.member is not None]
-        for key, entry in host.member.table().items():
-            if not any(key in table and table[key].version >= entry.version for table in others):
-                self._gone[key] = max(self._gone.get(key, 0), entry.stamp)
-
-    def _notice(self, notice: Notice) -> None:
-        if isinstance(notice, Conflict):
-            self._conflicts += 1
-
     # What happens ------------------------------------------------------------------------------------------------
 
-    def _do(self, operation: Workload | Fault) -> None:
+    def _do(self, operation: Workload | Confirm | Fault) -> None:
         match operation:
-            case Write() | Push() | Delete():
-                self._ask(operation)
+            case Write() | Push() | Delete() | Read():
+                self._clients.ask(self._hosts[operation.member], operation)
+            case Confirm():
+                member = self._hosts[operation.member].member
+                if member is not None:
+                    member.ask(ConfirmFollowers(), _do_not_care)
             case _:
                 self._fault(operation)
 
@@ -249,14 +199,60 @@ class World:
                 self._network.cut_one_way(fault.sources, fault.destinations)
             case Heal():
                 self._network.heal()
+            case _:
+                self._upset(self._hosts[fault.member], fault)
+
+    def _upset(self, host: Host, fault: Crash | Restart | Wipe | Pause | Resume | SetDisk | Skew) -> None:
+        match fault:
             case Crash():
-                self._crash(self._hosts[fault.member])
+                self._crash(host)
             case Restart():
-                self._start(self._hosts[fault.member])
+                self._start(host)
+            case Wipe():
+                self._crash(host, wipe=True)
+            case Pause():
+                if host.running:
+                    host.pulse.stop()
+                    self._trace.record(self._heap.now_ns, "paused", host.name)
+            case Resume():
+                self._resume(host)
+            case SetDisk():
+                host.set_trouble(fault.trouble)
+                self._lied = self._lied or fault.trouble.lies
             case Skew():
-                self._hosts[fault.member].clock.offset_ns = round(fault.ahead_s * 1e9)
+                host.clock.offset_ns = round(fault.ahead_s * 1e9)
             case _:
                 assert_never(fault)
+
+    def _start(self, host: Host) -> None:
+        assert self._nursery is not None, "the world is being played"
+        if host.start(self._nursery, self._notice):
+            self._trace.record(self._heap.now_ns, "started", host.name)
+
+    def _resume(self, host: Host) -> None:
+        if host.member is not None and host.pulse.stopped:
+            self._trace.record(self._heap.now_ns, "resumed", host.name)
+            host.pulse.go_on()
+
+    def _crash(self, host: Host, *, wipe: bool = False) -> None:
+        """End a process, and note what ends with it because no other store has it, or anything greater."""
+        ran = host.member is not None
+        if not ran and not wipe:
+            return
+        before, collected = host.table(), host.collected()
+        if ran:
+            self._losses.note_appearance(before, host.crash())
+            self._trace.record(self._heap.now_ns, "crashed", host.name)
+        if wipe:
+            host.lose_disk()
+        left = [other.table() for other in self._hosts.values()]
+        count = self._losses.note_loss(before, left)
+        if wipe or self._plan.durability != "full":
+            # A new life begins without the floor that stood for what was collected; who has such a tombstone still may
+            # drop it yet, for word of that floor may be on its way.
+            living = [{key: entry for key, entry in table.items() if not entry.deleted} for table in left]
+            count += self._losses.note_loss(collected, living)
+        self._counts["versions gone"] += count
 
     def _end_faults(self) -> None:
         """The safety phase is over: nothing is broken any more."""
@@ -264,89 +260,80 @@ class World:
         self._network.calm()
         for host in self._hosts.values():
             host.clock.offset_ns = 0
+            host.set_trouble(Trouble())
+            self._resume(host)
             self._start(host)
 
-    def _ask(self, operation: Write | Push | Delete) -> None:
-        question: Question
-        kind: Literal["write", "push", "delete"]
-        match operation:
-            case Write():
-                kind, target, value = "write", operation.key, operation.value
-                question = Put(target, canonical(msgspec.json.encode(value)))
-            case Push():
-                kind, target, value = "push", operation.pattern, operation.value
-                question = PushItem(target, canonical(msgspec.json.encode(value)))
-            case Delete():
-                kind, target, value = "delete", operation.pattern, None
-                question = Remove(target)
+    def _notice(self, member: str, notice: Notice) -> None:
+        match notice:
+            case Conflict():
+                self._counts["conflicts"] += 1
+            case Reissued():
+                self._losses.note_reissue(notice.key, notice.before, notice.after)
+                self._losses.appeared[notice.key, notice.after] = None
+                self._counts["versions written again"] += 1
+            case Rejected():
+                self._counts["versions rejected"] += 1
+            case Withdrawn():
+                self._counts["versions withdrawn"] += 1
+            case Collected():
+                self._counts["tombstones collected"] += notice.dropped
+            case Diverged():
+                self._counts["repairs"] += 1
+                if not self._lied:
+                    self._broken.append(f"{member} had all of {notice.collection} and yet not the same")
+            case ActorRestarted():
+                self._broken.append(f"{notice.actor} of {member} crashed: {notice.error}")
             case _:
-                assert_never(operation)
-        now_ns = self._heap.now_ns
-        record = Record(
-            id=len(self._records) + 1,
-            member=operation.member,
-            kind=kind,
-            target=target,
-            value=value,
-            invoked_s=now_ns / 1e9,
-        )
-        self._records.append(record)
-        self._trace.record(now_ns, "op", operation.member, label=kind, why="invoke", payload=target.encode())
-        member = self._hosts[operation.member].member
-        if member is None:
-            record.outcome, record.reason = "fail", f"{operation.member} does not run"
-            return
-        member.ask(question, partial(self._answered, record))
-
-    def _answered(self, record: Record, result: Result) -> None:
-        match result:
-            case Written():
-                record.outcome = "ok"
-                record.changes = dict(zip(result.keys, result.stamps, strict=True))
-            case Failed():
-                record.outcome = "info" if result.code == "stopped" else "fail"
-                record.reason = result.reason
-            case _:
-                raise AssertionError(f"a write was answered with {result!r}")
-        stamps = msgspec.json.encode(record.changes)
-        self._trace.record(
-            self._heap.now_ns, "op", record.member, label=record.kind, why=record.outcome, payload=stamps
-        )
+                pass
 
     # What is there -----------------------------------------------------------------------------------------------
 
-    def _tables(self) -> dict[str, dict[str, Entry]]:
-        return {name: host.member.table() for name, host in self._hosts.items() if host.member is not None}
-
     def _converged(self) -> bool:
         """Whether all members run, are equal and have nothing left to offer."""
-        return all(host.member is not None for host in self._hosts.values()) and self._quiet()
+        return all(host.running for host in self._hosts.values()) and self._quiet()
 
     def _quiet(self) -> bool:
         """Whether all members that run are equal and have nothing left to offer."""
         members = [host.member for host in self._hosts.values() if host.member is not None]
-        return not any(member.outbox_size() for member in members) and self._equal()
-
-    def _equal(self) -> bool:
-        """Whether all members that run show users the same."""
-        tables = list(self._tables().values())
+        if any(member.outbox_size() for member in members):
+            return False
+        tables = [member.table() for member in members]
         return all(same_versions(tables[0], table) for table in tables[1:])
 
     def _outcome(self, converged_ns: int | None) -> Outcome:
-        tables = self._tables()
+        tables = {name: host.table() for name, host in self._hosts.items() if host.member is not None}
+        leader = self._hosts[LEADER]
+        there = {**leader.collected(), **tables.get(LEADER, {})}
         return Outcome(
             hash=self._trace.hash,
             events=self._trace.count,
             converged_s=None if converged_ns is None else converged_ns / 1e9,
             ended_s=self._heap.now_ns / 1e9,
             tables=tables,
-            records=tuple(self._records),
-            ledger=tuple(ledger(self._records, final_stamps(tables.get(LEADER, {})), self._gone)),
-            conflicts=self._conflicts,
+            records=tuple(self._clients.records),
+            late=tuple(self._clients.late),
+            ledger=tuple(ledger(self._clients.records, final_stamps(there), self._losses)),
+            conflicts=self._counts["conflicts"],
+            appeared=self._losses.appeared,
+            broken=tuple(self._broken),
+            reached=self._reached(),
             settled=self._settled,
             network=self._network.statistics(),
             trace=self._trace.events,
         )
+
+    def _reached(self) -> dict[str, int]:
+        network = self._network.statistics()
+        reached = Counter({f"messages lost: {why}": count for why, count in network.lost.items()})
+        reached["messages duplicated"] = network.duplicated
+        reached.update(self._counts)
+        for host in self._hosts.values():
+            reached["events held by stopped processes"] += host.held
+            disk = host.disk_statistics()
+            for name in DiskStatistics.__struct_fields__:
+                reached[f"commits {name}"] += getattr(disk, name)
+        return {what: count for what, count in sorted(reached.items()) if count}
 
 
 def same_versions(one: dict[str, Entry], other: dict[str, Entry]) -> bool:
@@ -354,3 +341,7 @@ def same_versions(one: dict[str, Entry], other: dict[str, Entry]) -> bool:
     return {key: e.version for key, e in one.items() if not e.deleted} == {
         key: e.version for key, e in other.items() if not e.deleted
     }
+
+
+def _do_not_care(result: Result) -> None:
+    """What comes of it shows in the run."""

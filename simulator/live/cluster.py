@@ -5,10 +5,13 @@ pipe of ours that nothing is written to: should we be killed, it ends, and the m
 Start at `live_cluster`, which leaves nothing running.
 """
 
+import json
+import shutil
+import signal
 import subprocess
 import sys
 from collections.abc import AsyncGenerator
-from contextlib import asynccontextmanager, nullcontext
+from contextlib import asynccontextmanager
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Final, final
@@ -18,8 +21,12 @@ import trio
 
 from pivot.client import Client, Item
 from pivot.errors import NotFoundError, TransportError
+from pivot.transport.http_client import HttpClient
+from pivot.types import JsonValue
 from simulator.errors import LiveClusterError
 from simulator.experiment.plan import LEADER, Plan
+from simulator.live import member as program
+from simulator.live.member import OFFSET_BYTES
 from simulator.live.proxy import Proxy
 
 START_S: Final = 20.0
@@ -27,6 +34,7 @@ START_S: Final = 20.0
 STOP_S: Final = 5.0
 """How long a process may take to end after SIGTERM; then it is killed."""
 _LISTENING: Final = "listening on "
+_PROGRAM: Final = Path(program.__file__)
 
 
 @final
@@ -36,6 +44,8 @@ class _Process:
     def __init__(self, name: str) -> None:
         self.name = name
         self.process: trio.Process | None = None
+        self.stopped = False
+        self.client: Client | None = None
         self.address = "127.0.0.1:0"
         self.proxy: Proxy | None = None
 
@@ -46,7 +56,7 @@ class LiveCluster:
 
     Attributes:
         plan: who takes part and what is replicated.
-        folder: where members keep their state, each in a folder of its name; meaningless unless the plan says so.
+        folder: where members keep their state, each in a folder of its name, when the plan says so.
     """
 
     def __init__(self, plan: Plan, nursery: trio.Nursery, *, proxied: bool, folder: Path) -> None:
@@ -55,15 +65,25 @@ class LiveCluster:
         self._nursery = nursery
         self._proxied = proxied
         self._members = {name: _Process(name) for name in plan.members}
+        self._clients: list[Client] = []
 
     @property
     def running(self) -> tuple[str, ...]:
-        """Names of the members that run."""
-        return tuple(name for name, member in self._members.items() if member.process is not None)
+        """Names of the members whose processes run and are not stopped."""
+        members = self._members.items()
+        return tuple(name for name, member in members if member.process is not None and not member.stopped)
 
     def url(self, name: str) -> str:
         """Where a member listens, or did."""
         return f"http://{self._members[name].address}"
+
+    def client(self, name: str) -> Client:
+        """A client of a member's latest process; kept, for making one is slow."""
+        member = self._members[name]
+        if member.client is None:
+            member.client = Client(self.url(name))
+            self._clients.append(member.client)
+        return member.client
 
     async def start(self, name: str) -> None:
         """Start a member; one that ran before listens where it did.
@@ -74,22 +94,33 @@ class LiveCluster:
         member = self._members[name]
         if member.process is not None:
             return
-        command = [sys.executable, "-m", "pivot", "serve", "--listen", member.address, "--name", name]
-        command += ["--log", "json", "--log-level", "warning", "--until-stdin-ends"]
-        for key in self.plan.keys:
-            command += ["--key", key]
-        if self.plan.durability == "full":
-            command += ["--data", str(self.folder / name)]
-        if name != LEADER:
-            command += ["--leader", await self._way_to_leader(member)]
-        member.process = await trio.lowlevel.open_process(
-            command,
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.DEVNULL,
-            start_new_session=True,
-        )
+        leader = "" if name == LEADER else await self._way_to_leader(member)
+        self._file(name, "toml").write_text(self._settings(member, leader))
+        if not self._file(name, "clock").exists():
+            self.skew(name, 0.0)
+        command = [sys.executable, "-P", str(_PROGRAM), str(self._file(name, "toml")), str(self._file(name, "clock"))]
+        with self._file(name, "log").open("ab") as log:
+            member.process = await trio.lowlevel.open_process(
+                command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=log, start_new_session=True
+            )
+        member.stopped = False
         member.address = await self._address(member)
+
+    def _file(self, name: str, suffix: str) -> Path:
+        return self.folder / f"{name}.{suffix}"
+
+    def _settings(self, member: _Process, leader: str) -> str:
+        """The configuration file of a member."""
+        plan = self.plan
+        settings = {"name": member.name, "listen": member.address, "log": "json", "log_level": "warning"}
+        if leader:
+            settings["cluster_url"] = leader
+        if plan.durability != "memory":
+            settings |= {"data": str(self.folder / member.name), "durability": plan.durability}
+        lines = [f"{name} = {json.dumps(value)}" for name, value in settings.items()]
+        for key in plan.keys:
+            lines += ["[[keys]]", f"path = {json.dumps(key)}"]
+        return "\n".join([*lines, "[knobs]", *(f"{name} = {value}" for name, value in knobs_of(plan))]) + "\n"
 
     async def _way_to_leader(self, member: _Process) -> str:
         if not self._proxied:
@@ -110,6 +141,7 @@ class LiveCluster:
                     if line.startswith(_LISTENING) and said.endswith(b"\n"):
                         return line.removeprefix(_LISTENING + "http://").strip()
         await self.kill(member.name)
+        said += self._file(member.name, "log").read_bytes()
         raise LiveClusterError(f"{member.name} did not listen within {START_S:g} s; it said {said[-200:]!r}")
 
     async def kill(self, name: str) -> None:
@@ -119,11 +151,45 @@ class LiveCluster:
             member.process.kill()
             await self._reap(member)
 
+    def pause(self, name: str) -> None:
+        """Stop a member's process (SIGSTOP); connections to it stay open."""
+        self._signal(name, signal.SIGSTOP)
+
+    def resume(self, name: str) -> None:
+        """Let a stopped process go on (SIGCONT)."""
+        self._signal(name, signal.SIGCONT)
+
+    def _signal(self, name: str, number: signal.Signals) -> None:
+        member = self._members[name]
+        if member.process is not None:
+            member.process.send_signal(number)
+            member.stopped = number == signal.SIGSTOP
+
+    def skew(self, name: str, ahead_s: float) -> None:
+        """Set how far a member's wall clock is ahead, s; at once, also while it runs."""
+        file = self._file(name, "clock")
+        offset = round(ahead_s * 1e9).to_bytes(OFFSET_BYTES, "little", signed=True)
+        # Written in place: the process has it mapped.
+        with file.open("r+b" if file.exists() else "xb") as stream:
+            stream.write(offset)
+
+    async def wipe(self, name: str) -> None:
+        """End a member without warning, and lose what it kept."""
+        await self.kill(name)
+        shutil.rmtree(self.folder / name, ignore_errors=True)
+
+    def said(self, name: str) -> list[dict[str, JsonValue]]:
+        """Warnings and errors in a member's log, of all its processes."""
+        file = self._file(name, "log")
+        lines = file.read_bytes().splitlines() if file.exists() else []
+        return [msgspec.json.decode(line, type=dict[str, JsonValue]) for line in lines if line.startswith(b"{")]
+
     async def stop(self) -> None:
         """End all members: politely first (SIGTERM), then not."""
         processes = [member for member in self._members.values() if member.process is not None]
         for member in processes:
             assert member.process is not None
+            self.resume(member.name)
             member.process.terminate()
         with trio.move_on_after(STOP_S):
             for member in processes:
@@ -133,6 +199,8 @@ class LiveCluster:
             assert member.process is not None
             member.process.kill()
             await self._reap(member)
+        for client in self._clients:
+            await client.aclose()
 
     async def _reap(self, member: _Process) -> None:
         assert member.process is not None
@@ -141,6 +209,7 @@ class LiveCluster:
             if pipe is not None:
                 await pipe.aclose()
         member.process = None
+        member.client = None  # its connections are dead
 
     def cut(self, name: str) -> None:
         """Cut a node from its leader, both ways; connections break."""
@@ -154,6 +223,13 @@ class LiveCluster:
             if member.proxy is not None:
                 member.proxy.heal()
 
+    async def confirm(self, name: str) -> None:
+        """Say, as the operator, that the list of a leader's followers is complete."""
+        async with HttpClient() as client:
+            response = await client.request("POST", f"{self.url(name)}/_pivot/followers/complete")
+        if response.status >= 300:
+            raise LiveClusterError(f"{name} answered {response.status} when its followers were confirmed")
+
     async def tables(self) -> dict[str, dict[str, Item]]:
         """Member -> key -> entry, of the members that run.
 
@@ -162,17 +238,17 @@ class LiveCluster:
         """
         tables: dict[str, dict[str, Item]] = {}
         for name in self.running:
-            async with Client(self.url(name)) as client:
-                table: dict[str, Item] = {}
-                for path in self.plan.keys:
-                    if "*" in path:
-                        table |= {item.path: item for item in await client.get_list(path)}
-                    else:
-                        try:
-                            table[path] = await client.get(path)
-                        except NotFoundError:
-                            continue
-                tables[name] = table
+            client = self.client(name)
+            table: dict[str, Item] = {}
+            for path in self.plan.keys:
+                if "*" in path:
+                    table |= {item.path: item for item in await client.get_list(path)}
+                else:
+                    try:
+                        table[path] = await client.get(path)
+                    except NotFoundError:
+                        continue
+            tables[name] = table
         return tables
 
     async def equal(self) -> bool:
@@ -189,13 +265,17 @@ class LiveCluster:
             return False
         for name in self.running:
             try:
-                async with Client(self.url(name)) as client:
-                    status = msgspec.convert(await client.status(), type=_Outboxes)
+                status = msgspec.convert(await self.client(name).status(), type=_Outboxes)
             except TransportError:
                 return False
             if any(collection.outbox for collection in status.collections):
                 return False
         return True
+
+
+def knobs_of(plan: Plan) -> list[tuple[str, float]]:
+    """Names and values of a plan's knobs."""
+    return [(name, getattr(plan.knobs, name)) for name in plan.knobs.__struct_fields__]
 
 
 class _Outbox(msgspec.Struct):
@@ -217,8 +297,7 @@ async def live_cluster(plan: Plan, *, proxied: bool = False) -> AsyncGenerator[L
     Raises:
         LiveClusterError: a member does not come up.
     """
-    on_disk = plan.durability == "full"
-    with TemporaryDirectory(prefix="pivot-") if on_disk else nullcontext("") as folder:
+    with TemporaryDirectory(prefix="pivot-") as folder:
         async with trio.open_nursery() as nursery:
             cluster = LiveCluster(plan, nursery, proxied=proxied, folder=Path(folder))
             try:

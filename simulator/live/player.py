@@ -1,11 +1,12 @@
 """Player: the steps of a plan, one after another, on a live cluster.
 
-Layer: simulator/live. The same plans as in the simulator, as far as real processes can play them: workload, crashes
-(SIGKILL), restarts, and cuts between the leader and nodes. Start at `play_live`.
+Layer: simulator/live. The same plans as in the simulator, as far as real processes can play them: all but bad disks and
+cuts of one direction. Members are killed (SIGKILL), wiped and restarted, stopped (SIGSTOP) and let go on; links between
+the leader and nodes are cut by proxies; wall clocks are set wrong while their processes run. Start at `play_live`.
 """
 
 from collections.abc import Awaitable, Callable, Mapping
-from typing import Final, Literal, assert_never
+from typing import Final, assert_never
 
 import msgspec
 import trio
@@ -14,23 +15,31 @@ from pivot.client import Client, Item
 from pivot.errors import NotFoundError, RefusedError, TransportError
 from pivot.types import JsonValue
 from simulator.errors import LiveClusterError
-from simulator.experiment.history import LedgerLine, Record, ledger
-from simulator.experiment.plan import (
-    LEADER,
+from simulator.experiment.history import Kind, LedgerLine, Record, ledger
+from simulator.experiment.losses import Losses
+from simulator.experiment.operations import (
+    Confirm,
     Crash,
     CutOneWay,
     Delete,
+    Fault,
     Heal,
     Isolate,
     Operation,
     Partition,
+    Pause,
     Push,
+    Read,
     Restart,
+    Resume,
+    SetDisk,
     Settle,
     Skew,
+    Wipe,
     Workload,
     Write,
 )
+from simulator.experiment.plan import LEADER
 from simulator.live.cluster import LiveCluster
 
 _LOOK_S: Final = 0.05
@@ -51,6 +60,11 @@ class LiveOutcome(msgspec.Struct, frozen=True, kw_only=True):
     tables: dict[str, dict[str, Item]]
     records: tuple[Record, ...]
     ledger: tuple[LedgerLine, ...]
+
+    @property
+    def reads(self) -> tuple[JsonValue, ...]:
+        """What reads found, in order; None where there was nothing."""
+        return tuple(record.value for record in self.records if record.kind == "read")
 
     @property
     def state(self) -> dict[str, dict[str, JsonValue]]:
@@ -79,8 +93,12 @@ async def play_live(
         await trio.sleep_until(begin_s + step.at_s)
         tell(step.operation)
         match step.operation:
-            case Write() | Push() | Delete() as operation:
-                records.append(await ask_live(cluster, len(records) + 1, operation, trio.current_time() - begin_s))
+            case Write() | Push() | Delete() | Read() as operation:
+                record = await ask_live(cluster, len(records) + 1, operation, trio.current_time() - begin_s)
+                record.answered_s = trio.current_time() - begin_s
+                records.append(record)
+            case Confirm() as operation:
+                await cluster.confirm(operation.member)
             case Settle():
                 if await _time_until(cluster.settled, within_s) is None:
                     raise LiveClusterError(f"members did not become equal within {within_s:g} s")
@@ -93,11 +111,28 @@ async def play_live(
         converged_s=converged_s,
         tables=tables,
         records=tuple(records),
-        ledger=tuple(ledger(records, _final_stamps(records, tables.get(LEADER, {})), {})),
+        ledger=tuple(ledger(records, _final_stamps(records, tables.get(LEADER, {})), _written_again(cluster))),
     )
 
 
-async def _fault(cluster: LiveCluster, fault: Partition | Isolate | CutOneWay | Heal | Crash | Restart | Skew) -> None:
+def _written_again(cluster: LiveCluster) -> Losses:
+    """What members say, in their logs, that they wrote again under another stamp."""
+    losses = Losses()
+    for name in cluster.plan.members:
+        for said in cluster.said(name):
+            if said.get("event") == "reissued":
+                reissued = msgspec.convert(said, type=_Reissued)
+                losses.note_reissue(reissued.key, reissued.before, reissued.after)
+    return losses
+
+
+class _Reissued(msgspec.Struct):
+    key: str
+    before: int
+    after: int
+
+
+async def _fault(cluster: LiveCluster, fault: Fault) -> None:
     nodes = cluster.plan.members[1:]
     match fault:
         case Crash():
@@ -114,7 +149,15 @@ async def _fault(cluster: LiveCluster, fault: Partition | Isolate | CutOneWay | 
             ours = next((group for group in fault.groups if LEADER in group), ())
             for node in (member for group in fault.groups if group is not ours for member in group):
                 cluster.cut(node)
-        case CutOneWay() | Skew():
+        case Wipe():
+            await cluster.wipe(fault.member)
+        case Pause():
+            cluster.pause(fault.member)
+        case Resume():
+            cluster.resume(fault.member)
+        case Skew():
+            cluster.skew(fault.member, fault.ahead_s)
+        case CutOneWay() | SetDisk():
             raise LiveClusterError(f"real processes cannot play {fault!r}")
         case _:
             assert_never(fault)
@@ -132,7 +175,7 @@ async def _time_until(condition: Callable[[], Awaitable[bool]], within_s: float)
 
 async def ask_live(cluster: LiveCluster, number: int, operation: Workload, now_s: float) -> Record:
     """Let a client do one operation; returns what it saw."""
-    kind: Literal["write", "push", "delete"]
+    kind: Kind
     match operation:
         case Write():
             kind, target, value = "write", operation.key, operation.value
@@ -140,19 +183,23 @@ async def ask_live(cluster: LiveCluster, number: int, operation: Workload, now_s
             kind, target, value = "push", operation.pattern, operation.value
         case Delete():
             kind, target, value = "delete", operation.pattern, None
+        case Read():
+            kind, target, value = "read", operation.key, None
         case _:
             assert_never(operation)
     record = Record(id=number, member=operation.member, kind=kind, target=target, value=value, invoked_s=now_s)
     try:
-        async with Client(cluster.url(operation.member)) as client:
-            match operation:
-                case Write():
-                    record.changes[target] = (await client.set(target, operation.value)).stamp
-                case Push():
-                    written = await client.push(target, operation.value)
-                    record.changes[target[:-1] + written.index] = written.stamp
-                case Delete():
-                    record.changes = await _delete(client, target)
+        client = cluster.client(operation.member)
+        match operation:
+            case Write():
+                record.changes[target] = (await client.set(target, operation.value)).stamp
+            case Push():
+                written = await client.push(target, operation.value)
+                record.changes[target[:-1] + written.index] = written.stamp
+            case Delete():
+                record.changes = await _delete(client, target)
+            case Read():
+                record.value = await _read(client, target)
         record.outcome = "ok"
     except RefusedError as error:
         record.outcome = "fail" if error.status in (400, 413, 429, 503) else "info"
@@ -160,6 +207,13 @@ async def ask_live(cluster: LiveCluster, number: int, operation: Workload, now_s
     except TransportError as error:
         record.outcome, record.reason = "info", str(error)
     return record
+
+
+async def _read(client: Client, key: str) -> JsonValue:
+    try:
+        return (await client.get(key)).data
+    except NotFoundError:
+        return None
 
 
 async def _delete(client: Client, pattern: str) -> dict[str, int]:

@@ -1,20 +1,101 @@
-"""Disk: what a simulated member keeps when it crashes, and the engine that keeps it there.
+"""Disk: what a simulated member keeps when it crashes, how that can go wrong, and the engine that keeps it there.
 
-Layer: simulator/world. A commit takes virtual time and ends as an event of the heap; a crash before that keeps nothing
-of it. A member without a disk begins a new store at every start.
+Layer: simulator/world. Theory of operation, after SQLite's write-ahead log:
+
+Commits are records at the end of a log, each whole or not there: when a store is opened after a crash, the log is read
+up to the first record that is torn, so what a crash takes is always a suffix, never a hole.
+
+    durability                 what a crash may take
+    `full`                     nothing that was committed: each commit is synced before it is answered
+    `normal`                   the last commits, at most `UNSYNCED_MAX`
+    any, while fsync lies      likewise, though they were answered as safe
+    any, a commit on its way   that one: it is not there, or torn, or there although nobody was told
+
+A store that is not `full` cannot know after a crash whether something is missing, and numbers of rows that others have
+seen may be given again; so it begins a new life then (another epoch), which makes its nodes offer everything again.
+Start at `SimulatedEngine.commit`, then `Disk.crash`.
 """
 
-from collections.abc import Sequence
-from typing import Final, final
+from collections.abc import Callable, Sequence
+from typing import Final, Literal, TypeAlias, final
 
-from pivot.core.collection import Change, ClearAcks, PutRow, Row, SetCursor
+import msgspec
+
+from pivot.core.collection import Change, Place, Retention, Row
+from pivot.core.entry import Entry
 from pivot.engine.base import StoreImage
+from pivot.errors import StorageError
 from pivot.types import Epoch, StoreId
+from simulator.errors import BadConditionsError
 from simulator.loop import sleep_until
+from simulator.world.contents import Contents
 from simulator.world.heap import EventHeap
+from simulator.world.pulse import Pulse
+from simulator.world.rng import Stream, Streams
 
 COMMIT_NS: Final = 1_000_000
 """How long a commit takes: 1 ms, a good disk."""
+UNSYNCED_MAX: Final = 8
+"""How many commits may be unsynced at most; older ones have reached the disk by themselves."""
+SyncedDurability: TypeAlias = Literal["normal", "full"]
+
+
+@final
+class Trouble(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """How a disk misbehaves; plain data, JSON both ways.
+
+    Attributes:
+        slow_s: how much longer every commit takes, s.
+        fail: probability that a commit fails with an I/O error; nothing of it is kept.
+        full: whether there is no space left; every commit fails.
+        lies: whether commits are answered as synced and are not.
+    """
+
+    slow_s: float = 0.0
+    fail: float = 0.0
+    full: bool = False
+    lies: bool = False
+
+    def __post_init__(self) -> None:
+        """Refuse numbers that cannot be.
+
+        Raises:
+            BadConditionsError: names the number.
+        """
+        if not 0.0 <= self.slow_s <= 60.0:
+            raise BadConditionsError("slow_s", self.slow_s, "0 to 60")
+        if not 0.0 <= self.fail <= 1.0:
+            raise BadConditionsError("fail", self.fail, "0 to 1")
+
+
+@final
+class DiskStatistics(msgspec.Struct):
+    """What became of the commits of one disk.
+
+    Attributes:
+        kept: commits that were kept.
+        failed: commits that failed.
+        slowed: commits that took longer than they should.
+        lied: commits that were answered as synced and were not.
+        lost: commits that a crash took.
+        torn: records that a crash tore.
+        unanswered: commits that a crash left there although nobody was told.
+    """
+
+    kept: int = 0
+    failed: int = 0
+    slowed: int = 0
+    lied: int = 0
+    lost: int = 0
+    torn: int = 0
+    unanswered: int = 0
+
+
+class _Record(msgspec.Struct, frozen=True):
+    """A commit in the log; a torn one holds some of its changes."""
+
+    changes: tuple[Change, ...]
+    torn: bool = False
 
 
 @final
@@ -24,62 +105,166 @@ class Disk:
     Attributes:
         store: id of the store on it.
         epoch: its life.
-        commits: how many were kept.
+        durability: how its engine syncs.
+        trouble: how it misbehaves now.
+        statistics: what became of its commits.
+        under_way: changes of the commit that is being written; empty = none is.
+        unheard: changes of a commit that is kept and its stopped process has not heard of.
     """
 
-    def __init__(self, *, store: StoreId, epoch: Epoch) -> None:
+    def __init__(
+        self, *, store: StoreId, epoch: Epoch, durability: SyncedDurability = "full", chance: Stream | None = None
+    ) -> None:
         self.store = store
         self.epoch = epoch
-        self.commits = 0
-        self._rows: dict[tuple[str, str], Row] = {}
-        self._cursors: dict[str, SetCursor] = {}
+        self.durability: SyncedDurability = durability
+        self.trouble = Trouble()
+        self.statistics = DiskStatistics()
+        self.under_way: tuple[Change, ...] = ()
+        self.unheard: tuple[Change, ...] = ()
+        chance = Streams(0).stream("disk") if chance is None else chance
+        self._failures, self._crashes = chance.fork("failures"), chance.fork("crashes")
+        self._now = Contents()
+        self._base: Contents | None = None  # before the first unsynced record
+        self._unsynced: list[_Record] = []
+        self._unclean = False
 
-    def keep(self, changes: Sequence[Change]) -> None:
-        """Apply the changes of one commit."""
-        self.commits += 1
-        for change in changes:
-            match change:
-                case PutRow():
-                    self._rows[change.collection, change.row.entry.key] = change.row
-                case SetCursor():
-                    self._cursors[change.collection] = change
-                case ClearAcks():
-                    for place, row in self._rows.items():
-                        if place[0] == change.collection:
-                            self._rows[place] = Row(row.entry, row.seq)
+    @property
+    def rows(self) -> dict[str, tuple[str, Row]]:
+        """Key -> (collection, row) kept."""
+        return self._now.rows
+
+    @property
+    def places(self) -> dict[str, Place]:
+        """Collection -> where its store is in its upstream's feed."""
+        return self._now.places
+
+    @property
+    def commits(self) -> int:
+        """How many were kept."""
+        return self.statistics.kept
+
+    def retention(self, collection: str) -> Retention:
+        """What became of the tombstones of a collection."""
+        return self._now.retention(collection)
+
+    def table(self) -> dict[str, Entry]:
+        """Key -> version kept, tombstones included."""
+        return self._now.table()
 
     def image(self) -> StoreImage:
         """What is kept, rows in ascending `seq`."""
-        rows = [PutRow(collection, row) for (collection, _), row in self._rows.items()]
-        rows.sort(key=lambda change: change.row.seq)
-        return StoreImage(self.store, self.epoch, (*rows, *self._cursors.values()))
+        return self._now.image(self.store, self.epoch)
 
-    def versions(self) -> dict[str, Row]:
-        """Key -> row kept."""
-        return {key: row for (_, key), row in self._rows.items()}
+    def refusal(self) -> str:
+        """Why the next commit fails; empty when it does not."""
+        failing = self._failures.chance(self.trouble.fail)  # always drawn: a commit has one place in the stream
+        if not failing and not self.trouble.full:
+            return ""
+        self.statistics.failed += 1
+        return "disk: I/O error" if failing else "disk: no space left"
+
+    def keep(self, changes: Sequence[Change]) -> None:
+        """Keep a commit; synced, or as safe as `durability` and `trouble` make it."""
+        self.statistics.kept += 1
+        self.statistics.lied += self.durability == "full" and self.trouble.lies
+        if self.durability == "full" and not self.trouble.lies:
+            self._base, self._unsynced = None, []
+        else:
+            if self._base is None:
+                self._base = self._now.copy()
+            self._unsynced.append(_Record(tuple(changes)))
+            if len(self._unsynced) > UNSYNCED_MAX:
+                self._base.apply(self._unsynced.pop(0).changes)
+        self._now.apply(changes)
+
+    def crash(self) -> tuple[Change, ...]:
+        """Lose what a power cut takes; returns the changes of a commit that is there though nobody was told."""
+        self._unclean = True
+        log, on_its_way, self.under_way = self._unsynced, self.under_way, ()
+        survivors = self._crashes.below(len(log) + 1)
+        torn = self._crashes.chance(0.5)
+        whole = self._crashes.chance(0.5)
+        if on_its_way:
+            log = [*log, _Record(on_its_way)]
+            survivors += survivors == len(log) - 1 and whole
+        if survivors < len(log) and torn:
+            record = log[survivors]
+            log = [*log[:survivors], _Record(record.changes[: len(record.changes) // 2], torn=True)]
+            self.statistics.torn += 1
+        else:
+            log = log[:survivors]
+        self.statistics.lost += max(0, len(self._unsynced) - survivors)
+        unanswered = survivors > len(self._unsynced)
+        self.statistics.unanswered += unanswered
+        if self._base is not None:
+            self._now = self._base
+        self._recover(log)
+        self._base, self._unsynced = None, []
+        unheard, self.unheard = self.unheard, ()
+        return on_its_way if unanswered else unheard
+
+    def _recover(self, log: Sequence[_Record]) -> None:
+        """Read the log up to the first torn record."""
+        for record in log:
+            if record.torn:
+                break
+            self._now.apply(record.changes)
+
+    def begin_life(self, new_id: Callable[[], str]) -> None:
+        """Begin another life of the store if something may be missing that was kept."""
+        if self._unclean and self.durability != "full":
+            self.epoch = Epoch(new_id())
+            self._now.begin_life()
+        self._unclean = False
 
 
 @final
 class SimulatedEngine:
     """A `StorageEngine` on a simulated disk."""
 
-    def __init__(self, disk: Disk, heap: EventHeap) -> None:
+    def __init__(
+        self, disk: Disk, heap: EventHeap, *, pulse: Pulse | None = None, new_id: Callable[[], str] = lambda: "another"
+    ) -> None:
+        """Put an engine on a disk.
+
+        Args:
+            disk: where commits are kept.
+            heap: virtual time.
+            pulse: of the process; None = it is never stopped.
+            new_id: draws the epoch of another life.
+        """
         self._disk = disk
         self._heap = heap
+        self._pulse = Pulse(heap) if pulse is None else pulse
+        self._new_id = new_id
 
     @property
     def durability(self) -> str:
-        """`full`: a commit survives a crash."""
-        return "full"
+        """See `StorageEngine.durability`."""
+        return self._disk.durability
 
     async def open(self) -> StoreImage:
         """See `StorageEngine.open`."""
+        self._disk.begin_life(self._new_id)
         return self._disk.image()
 
     async def commit(self, changes: Sequence[Change]) -> None:
         """See `StorageEngine.commit`."""
-        await sleep_until(self._heap.now_ns + COMMIT_NS)
-        self._disk.keep(changes)
+        disk = self._disk
+        disk.under_way = tuple(changes)
+        slow_ns = round(disk.trouble.slow_s * 1e9)
+        disk.statistics.slowed += slow_ns > 0
+        await sleep_until(self._heap.now_ns + COMMIT_NS + slow_ns)
+        disk.under_way = ()
+        refusal = disk.refusal()
+        if not refusal:
+            disk.keep(changes)
+            disk.unheard = tuple(changes)
+        await self._pulse.running()  # a stopped process does not hear of it; what is on the disk is there
+        disk.unheard = ()
+        if refusal:
+            raise StorageError(refusal)
 
     async def aclose(self) -> None:
         """Nothing is held."""

@@ -100,6 +100,10 @@ class Stream:
         """Draw from the Pareto distribution: at least `minimum`, the smaller `alpha` the heavier the tail."""
         return pareto_quantile(self.unit(), alpha, minimum)
 
+    def fork(self, *names: Name) -> "Stream":
+        """Return the stream of these names below this one, from its start; this one does not move."""
+        return Stream(_key(self._key, names))
+
 
 @final
 class Streams:

@@ -3,6 +3,8 @@
 Layer: simulator/world.
 """
 
+from collections.abc import Callable
+from functools import partial
 from typing import final
 
 from pivot.core.messages import Envelope
@@ -21,8 +23,18 @@ class SimulatedTransport:
         refused: envelopes that the codec refused.
     """
 
-    def __init__(self, member: MemberId, network: Network) -> None:
+    def __init__(
+        self, member: MemberId, network: Network, *, deliver: Callable[[Callable[[], None]], None] | None = None
+    ) -> None:
+        """Prepare a transport.
+
+        Args:
+            member: whose it is.
+            network: what carries the bytes.
+            deliver: lets something happen to the member now or when its process goes on; None = always now.
+        """
         self.refused = 0
+        self._deliver = deliver
         self._member = member
         self._network = network
 
@@ -37,7 +49,11 @@ class SimulatedTransport:
                 return
             receiver.receive(envelope, Address(sender))
 
-        self._network.attach(self._member, receive)
+        def receive_when_running(payload: bytes, sender: str) -> None:
+            assert self._deliver is not None
+            self._deliver(partial(receive, payload, sender))
+
+        self._network.attach(self._member, receive if self._deliver is None else receive_when_running)
 
     def send(self, envelope: Envelope) -> None:
         """See `Transport.send`."""

@@ -10,21 +10,10 @@ from pivot.actors.timeline import TrioTimeline
 from pivot.core.collection import PutRow, Row
 from pivot.core.effects import Effect, Persist, Reply, Report, Send, SetTimer
 from pivot.core.entry import Entry
-from pivot.core.events import (
-    Asked,
-    Changed,
-    CommitFailed,
-    Committed,
-    Event,
-    Failed,
-    Get,
-    Put,
-    ReplyTo,
-    StorageRefused,
-    TimerFired,
-    Written,
-)
+from pivot.core.events import Asked, Changed, CommitFailed, Committed, Event, TimerFired
 from pivot.core.messages import Refused
+from pivot.core.notices import StorageRefused
+from pivot.core.questions import Failed, Get, Put, ReplyTo, Written
 from pivot.types import Address, Now, StoreId
 from tests.actors.parts import GatedEngine, RecordingTransport, Scripted, actor, switchboard
 

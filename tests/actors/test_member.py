@@ -7,9 +7,11 @@ from trio.testing import MockClock, wait_all_tasks_blocked
 from pivot.actors.member import Member
 from pivot.actors.timeline import TrioTimeline
 from pivot.config import Knobs
+from pivot.core.effects import Effect
 from pivot.core.entry import Entry
-from pivot.core.events import ActorRestarted, Describe, Entries, Get, Notice, Put, Written
-from pivot.core.leader import LeaderBehaviour
+from pivot.core.leading import Leading
+from pivot.core.notices import ActorRestarted, Notice
+from pivot.core.questions import Describe, Entries, Get, Put, Written
 from pivot.core.storage import StorageBehaviour
 from pivot.errors import (
     ActorStoppedError,
@@ -19,6 +21,7 @@ from pivot.errors import (
     StorageError,
 )
 from pivot.transport.base import Receiver
+from pivot.types import Now
 from tests.actors.parts import GatedEngine, RecordingTransport, member, running
 
 
@@ -147,14 +150,14 @@ async def test_a_crashed_actor_is_restarted_and_said(
     node = member("n1", transport=RecordingTransport(wires), leader="leader")
     notices: list[Notice] = []
     leader[0].on_notice(notices.append)
-    original, crashes = LeaderBehaviour._heartbeats, [KeyError("a bug")]
+    original, crashes = Leading.heartbeat, [KeyError("a bug")]
 
-    def crash_once(behaviour: LeaderBehaviour) -> list[object]:
+    def crash_once(leading: Leading, now: Now) -> list[Effect]:
         if crashes:
             raise crashes.pop()
-        return list(original(behaviour))
+        return original(leading, now)
 
-    monkeypatch.setattr(LeaderBehaviour, "_heartbeats", crash_once)
+    monkeypatch.setattr(Leading, "heartbeat", crash_once)
     async with running(leader, node):
         await put(leader[0], 1)
         await trio.sleep(60)
@@ -164,10 +167,10 @@ async def test_a_crashed_actor_is_restarted_and_said(
 
 
 async def test_the_supervisor_gives_up_and_says_why(monkeypatch: pytest.MonkeyPatch, autojump_clock: MockClock) -> None:
-    def crash(_: LeaderBehaviour) -> list[object]:
+    def crash(*_: object) -> list[Effect]:
         raise KeyError("a bug")
 
-    monkeypatch.setattr(LeaderBehaviour, "_heartbeats", crash)
+    monkeypatch.setattr(Leading, "heartbeat", crash)
     made = member("leader", knobs=Knobs(restarts_max=2, restarts_s=60.0))
     with pytest.RaisesGroup(
         pytest.RaisesExc(RestartLimitError, match=r"'leader' crashed 3 times within 60 s.*a bug"),

@@ -290,7 +290,7 @@ class Talkative(Recorder):
 
 async def test_all_that_is_queued_is_one_chunk_when_the_reader_comes_to_it() -> None:
     async with HttpClient() as client, trio.open_nursery() as nursery:
-        transport = HttpTransport(client, leader=Address(""), silence_s=FOR_EVER_S)
+        transport = HttpTransport(client, leaders=[], silence_s=FOR_EVER_S)
         Talkative(transport)
         await nursery.start(transport.run)
         app = QuartTrio("stream")

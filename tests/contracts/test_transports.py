@@ -341,7 +341,7 @@ async def bytes_over_http() -> list[bytes]:
         return httpx.Response(204)
 
     async with HttpClient(transport=httpx.MockTransport(answer)) as client, trio.open_nursery() as nursery:
-        transport = HttpTransport(client, leader=Address("http://leader:80"), silence_s=FOR_EVER_S)
+        transport = HttpTransport(client, leaders=[Address("http://leader:80")], silence_s=FOR_EVER_S)
         transport.attach(Recorder())
         await nursery.start(transport.run)
         for body in (HELLO, *UP):

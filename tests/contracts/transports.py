@@ -230,8 +230,8 @@ class HttpPair:
         self.timeline: Timeline = TrioTimeline()
         self.leader_address = Address(leader)
         self.node, self.leader = Recorder(), Recorder()
-        self.node_http = HttpTransport(client, leader=self.leader_address, silence_s=FOR_EVER_S)
-        self.leader_http = HttpTransport(leader_client, leader=Address(""), silence_s=FOR_EVER_S)
+        self.node_http = HttpTransport(client, leaders=[self.leader_address], silence_s=FOR_EVER_S)
+        self.leader_http = HttpTransport(leader_client, leaders=[], silence_s=FOR_EVER_S)
         self.node_transport: Transport = self.node_http
         self.leader_transport: Transport = self.leader_http
         self.node_transport.attach(self.node)

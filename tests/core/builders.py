@@ -8,23 +8,14 @@ from typing import Final, TypeVar
 
 from pivot.config import Knobs
 from pivot.core.behaviour import Behaviour
-from pivot.core.collection import Change, PutRow, Row
+from pivot.core.collection import Change, FeedSlice, Follower, Place, PutRow, Row, SetPlace
+from pivot.core.digest import NO_DIGEST
 from pivot.core.effects import Ask, Effect, Persist, Reply, Report, Send, SetTimer, Tell
 from pivot.core.entry import Entry, fingerprint
-from pivot.core.events import (
-    Answer,
-    Asked,
-    CommitFailed,
-    Committed,
-    Event,
-    Notice,
-    Question,
-    Received,
-    ReplyTo,
-    Result,
-    TellEvent,
-)
-from pivot.core.messages import Message, Page, Push, RowAck
+from pivot.core.events import Answer, Asked, CommitFailed, Committed, Event, Received, TellEvent
+from pivot.core.messages import Message, Page, Push, RowAck, RowRejected
+from pivot.core.notices import Notice
+from pivot.core.questions import Question, ReplyTo, Result
 from pivot.core.storage import StorageBehaviour
 from pivot.core.store import Store
 from pivot.types import Address, Epoch, MemberId, Now, StoreId
@@ -71,9 +62,36 @@ def put(seq: int, version: Entry, *, acked: int | None = None, collection: str =
     return PutRow(collection, Row(version, seq, acked))
 
 
+def place(cursor: int, *, epoch: Epoch = A, floor: int = 0, collected: int = 0) -> Place:
+    """Where a node is in its leader's feed."""
+    return Place(epoch, cursor, floor, collected)
+
+
+def set_place(cursor: int, *, epoch: Epoch = A, floor: int = 0, collected: int = 0) -> SetPlace:
+    """Where a node is in its leader's feed of users."""
+    return SetPlace(USERS, place(cursor, epoch=epoch, floor=floor, collected=collected))
+
+
+def follower(store: str, cursor: int, *, name: str = "", heard_s: float = 0) -> Follower:
+    """A store that follows; its member is called like it unless named."""
+    return Follower(StoreId(store), name or store, cursor, WALL_NS + round(heard_s * 1e9))
+
+
+def feed(since: int, *stamps: int, head: int | None = None, at_place: Place | None = None) -> FeedSlice:
+    """A slice of a feed or an outbox: a version per stamp, numbered from `since` + 1."""
+    rows = tuple(Row(entry(f"users/{stamp}", stamp), since + place) for place, stamp in enumerate(stamps, 1))
+    end = since + len(rows)
+    return FeedSlice(since=since, rows=rows, next=end, head=end if head is None else head, place=at_place or Place())
+
+
 def row_ack(version: Entry, seq: int = 1) -> RowAck:
     """The leader's word that it holds a version."""
     return RowAck(version.key, fingerprint(version), seq)
+
+
+def refused(version: Entry, *, held: bool = False) -> RowRejected:
+    """The leader's word that a version is too far in its future."""
+    return RowRejected(version.key, fingerprint(version), "clock_ahead", ahead=True, held=held)
 
 
 def page(
@@ -84,6 +102,11 @@ def page(
     head: int | None = None,
     epoch: Epoch = A,
     collection: str = USERS,
+    floor: int = 0,
+    collected: int = 0,
+    clock: int = 0,
+    resync: bool = False,
+    digest: str = NO_DIGEST,
 ) -> Page:
     """A page of consecutive numbers after `since`; without entries a heartbeat."""
     end = since + len(entries) if to is None else to
@@ -95,6 +118,11 @@ def page(
         seqs=tuple(since + place + 1 for place in range(len(entries))),
         next=end,
         head=end if head is None else head,
+        floor=floor,
+        collected=collected,
+        clock=clock,
+        resync=resync,
+        digest=digest,
     )
 
 
@@ -163,10 +191,11 @@ def opened(
     collections: Mapping[str, bool] | None = None,
     store: StoreId = OURS,
     epoch: Epoch = A,
+    seq: int = 0,
 ) -> Store:
     """A store of the two usual collections."""
     paths = {USERS: follows, SETTINGS: follows} if collections is None else collections
-    return Store(store, epoch, paths, knobs or Knobs(), changes)
+    return Store(store, epoch, paths, knobs or Knobs(), changes, seq=seq)
 
 
 class Desk:
@@ -207,6 +236,21 @@ class Desk:
         self.kept += [change for persist in only(self.effects, Persist) for change in persist.changes]
         self.effects += self.commit()
         return result
+
+
+def leading_desk(*changes: Change | Row, knobs: Knobs | None = None) -> Desk:
+    """A leader's storage; rows are of users."""
+    return Desk(opened(_kept(changes), knobs=knobs), knobs=knobs)
+
+
+def following_desk(*changes: Change | Row, cursor: int = 0, epoch: Epoch = A, floor: int = 0) -> Desk:
+    """A node's storage; rows are of users, whose feed was read up to `cursor`."""
+    kept = [*_kept(changes), set_place(cursor, epoch=epoch, floor=floor)]
+    return Desk(opened(kept, follows=True), listener="node")
+
+
+def _kept(changes: Iterable[Change | Row]) -> list[Change]:
+    return [PutRow(USERS, change) if isinstance(change, Row) else change for change in changes]
 
 
 def run(behaviour: Behaviour, *events: Event, now: Now | None = None) -> list[Effect]:

@@ -3,143 +3,32 @@
 Every method of `Cluster` is one thing that can happen; whoever drives it is the adversary (`schedules` draws at random,
 `test_convergence` lets Hypothesis draw). After each one `check` holds what must be true at any moment:
 
-- a store never goes back behind a version it has kept (the disks watch that), and a promised write is kept;
+- a store never goes back behind a version it has kept (the disks watch that), and a promised write is kept; only a
+  version that is ahead of every clock may be replaced by an earlier one;
+- what users see of a key is dropped only when somebody has deleted it, and what a leader has confirmed is not written
+  again under another stamp;
+- members that have everything are equal: a digest that differs, which they would mend, is a bug here;
 - what a node believes its leader to have confirmed, the leader has, or something greater;
 - what lies before a node's cursor, the node has.
 
-`heal` ends the adversary: everything is delivered and timers run until nothing is missing, within a bound of virtual
-time, and then all members are equal, no write that a surviving store held is gone, and nothing is there that nobody
-wrote.
+`heal` ends the adversary: clocks are right, everything is delivered and timers run until nothing is missing, within a
+bound of virtual time, and then all members are equal, no write that a surviving store held is gone, and nothing is
+there that nobody wrote.
 """
 
-from collections.abc import Callable
-from functools import partial
 from typing import Final, final
 
-from pivot.actors.core import ActorCore
-from pivot.actors.switchboard import Port, Switchboard
-from pivot.config import Knobs
-from pivot.core.behaviour import Behaviour
 from pivot.core.entry import Entry
-from pivot.core.events import Answer, Event, LinkLost, Question, Received, Result, Started, TimerFired, Written
-from pivot.core.health import HealthBehaviour
-from pivot.core.leader import LeaderBehaviour
-from pivot.core.messages import Ack, Hello, Push, Subscribe
-from pivot.core.node import NodeBehaviour
-from pivot.core.storage import StorageBehaviour
-from pivot.core.store import Store
-from pivot.transport.codec import decode
-from pivot.types import Address, Epoch, MemberId, StoreId
-from tests.core.world import Bag, Disk, HandTimeline, Inbox, Ordered, Steady, StoppedError, Violation
+from pivot.core.events import LinkLost, Received
+from pivot.core.messages import ToLeader
+from pivot.core.notices import Diverged, Notice, Reissued
+from pivot.core.questions import ConfirmFollowers, Decommission, Question, Result, Written
+from pivot.types import Address, Epoch, StoreId
+from tests.core.host import COLLECTIONS, LEADER, Host
+from tests.core.world import Bag, HandTimeline, StoppedError, Violation, WatchedDisk, read
 
-COLLECTIONS: Final[tuple[str, ...]] = ("users/*", "settings")
-LEADER: Final = "leader"
-KNOBS: Final = Knobs(
-    page_rows=2,
-    page_window=2,
-    push_window=2,
-    retry_s_max=4.0,
-    reoffer_s=20.0,
-    mailbox_max=12,
-)
 HEAL_S: Final = 120
 """Virtual time within which a healed cluster must have converged."""
-WALL_NS: Final = 10**18
-
-
-@final
-class Host:
-    """One member: its disk, its clock, and its actors while it runs."""
-
-    def __init__(self, name: str, disk: Disk, *, timeline: HandTimeline, bag: Bag) -> None:
-        self.name = name
-        self.disk = disk
-        self.skew_ns = 0
-        self._timeline = timeline
-        self._bag = bag
-        self.start()
-
-    @property
-    def leads(self) -> bool:
-        """Whether this is the leader."""
-        return self.name == LEADER
-
-    @property
-    def role(self) -> str:
-        """The actor that talks to other members."""
-        return "leader" if self.leads else "node"
-
-    def wall_ns(self) -> int:
-        """This member's wall clock."""
-        return WALL_NS + round(self._timeline.now_s * 1e9) + self.skew_ns
-
-    def start(self) -> None:
-        """Run on what the disk has; as `Member` wires it."""
-        self.disk.dying = ""
-        self.board = board = Switchboard(
-            member=MemberId(self.name),
-            timeline=self._timeline,
-            wall=self.wall_ns,
-            entropy=Steady(),
-            transport=self._bag,
-            asks_max=100,
-        )
-        board.open(self.disk.store, self.disk.epoch)
-        store = Store(
-            self.disk.store, self.disk.epoch, dict.fromkeys(COLLECTIONS, not self.leads), KNOBS, self.disk.image()
-        )
-        storage = StorageBehaviour(store, listeners=dict.fromkeys(COLLECTIONS, self.role), knobs=KNOBS)
-        self._creators: dict[str, Callable[[], Behaviour]] = {
-            "storage": lambda: storage,
-            "health": lambda: HealthBehaviour(watchers=(self.role,), knobs=KNOBS),
-            self.role: self._follow_or_lead,
-        }
-        self.inboxes: dict[str, Inbox] = {}
-        self.cores: dict[str, ActorCore] = {}
-        for actor in self._creators:
-            inbox = self.inboxes[actor] = Inbox(KNOBS.mailbox_max)
-            board.ports[actor] = Port(actor, inbox)
-        for actor in self._creators:
-            self.revive(actor)
-
-    def stop(self) -> None:
-        """Whoever waits is told, and what was waiting is forgotten."""
-        self.board.close("crashed")
-
-    def revive(self, actor: str) -> None:
-        """Begin a life of one actor; as `Actor.prepare` does."""
-        port, inbox = self.board.ports[actor], self.inboxes[actor]
-        port.restart()
-        for event in inbox.take():
-            if not isinstance(event, Answer | TimerFired | Started):
-                inbox.put(event)
-        self.board.start(port)
-        self.cores[actor] = ActorCore(Ordered(self._creators[actor]()))
-
-    def work(self, actor: str, *, stop_after: int | None = None) -> None:
-        """Let one actor take what waits for it; as `Actor.run` does.
-
-        Raises:
-            StoppedError: the machine stopped at its commit, or after so many effects.
-        """
-        batch: list[Event] = self.inboxes[actor].take()
-        if not batch:
-            return
-        core = self.cores[actor]
-        changes = core.begin(self.board.now(), batch)
-        failure = self.disk.commit(changes) if changes else None
-        effects = core.finish(self.board.now(), failure)
-        for effect in effects[:stop_after]:
-            self.board.perform(self.board.ports[actor], effect)
-        if stop_after is not None and stop_after < len(effects):
-            raise StoppedError
-
-    def _follow_or_lead(self) -> Behaviour:
-        if self.leads:
-            return LeaderBehaviour(epoch=self.disk.epoch, collections=COLLECTIONS, cluster_id="", knobs=KNOBS)
-        return NodeBehaviour(
-            actor="node", upstream=Address(LEADER), collections=COLLECTIONS, cluster_id="", knobs=KNOBS
-        )
 
 
 @final
@@ -151,6 +40,9 @@ class Cluster:
         bag: what is under way.
         known: key -> greatest version that a store still holds.
         written: every version that was ever kept by the store that wrote it.
+        buried: key -> greatest tombstone that was ever kept.
+        notices: what people were told: (member, notice).
+        forgetful: whether disks lose rows by themselves; then members may differ though nothing is on its way.
         acknowledged: how many writes were answered.
     """
 
@@ -159,23 +51,59 @@ class Cluster:
         self.timeline = HandTimeline()
         self.known: dict[str, Entry] = {}
         self.written: dict[tuple[str, object], None] = {}
+        self.buried: dict[str, Entry] = {}
+        self.notices: list[tuple[str, Notice]] = []
+        self.forgetful = False
         self.acknowledged = 0
+        self._checked: list[tuple[StoreId, int]] = []
         self._stores = 0
         self.hosts: dict[str, Host] = {}
         for name in (LEADER, *(f"node-{number}" for number in range(nodes))):
-            self.hosts[name] = Host(name, self._new_disk(), timeline=self.timeline, bag=self.bag)
+            self.hosts[name] = Host(
+                name, self._new_disk(), timeline=self.timeline, bag=self.bag, on_notice=self._noticed
+            )
 
-    def _new_disk(self) -> Disk:
+    def _new_disk(self) -> WatchedDisk:
         self._stores += 1
         store = StoreId(f"store-{self._stores}")
-        return Disk(store, Epoch(f"life-{self._stores}"), partial(self._kept, store))
+        return WatchedDisk(store, Epoch(f"life-{self._stores}"), self)
 
-    def _kept(self, store: StoreId, entry: Entry) -> None:
+    # What the disks see ------------------------------------------------------------------------------------------
+
+    def kept(self, store: StoreId, entry: Entry) -> None:
+        """See `DiskWatcher.kept`."""
         if entry.origin == store:
             self.written[entry.key, entry.version] = None
-        before = self.known.get(entry.key)
-        if before is None or entry.version > before.version:
-            self.known[entry.key] = entry
+        _raise(self.known, entry)
+        if entry.deleted:
+            _raise(self.buried, entry)
+
+    def forgotten(self, store: StoreId, entry: Entry) -> None:
+        """See `DiskWatcher.forgotten`."""
+        grave = self.buried.get(entry.key)
+        if grave is None or grave.version < entry.version:
+            raise Violation(f"{store} forgets {entry}, which nobody has deleted: {grave}")
+
+    def withdrawn(self, key: str) -> None:
+        """See `DiskWatcher.withdrawn`; what others still hold counts on."""
+        self.known.pop(key, None)
+        for entry in self._held():
+            if entry.key == key:
+                _raise(self.known, entry)
+
+    def _held(self) -> list[Entry]:
+        disks = [host.disk for host in self.hosts.values()]
+        return [entry for disk in disks for entry in (*disk.table().values(), *disk.collected.values())]
+
+    def _noticed(self, name: str, notice: Notice) -> None:
+        self.notices.append((name, notice))
+        if isinstance(notice, Diverged) and not self.forgetful:
+            raise Violation(f"{name} has everything and yet is not equal: {self._differences()}")
+        if isinstance(notice, Reissued):
+            disk = self.hosts[name].disk
+            path = disk.rows[notice.key][0] if notice.key in disk.rows else ""
+            if (disk.place(path).epoch, notice.key, notice.before) in disk.confirmed:
+                raise Violation(f"{disk.store} writes again what its leader had confirmed: {notice}")
 
     # What can happen ---------------------------------------------------------------------------------------------
 
@@ -185,7 +113,7 @@ class Cluster:
         disk = host.disk
         host.board.ask(question, lambda result: self._answered(disk, result))
 
-    def _answered(self, disk: Disk, result: Result) -> None:
+    def _answered(self, disk: WatchedDisk, result: Result) -> None:
         if not isinstance(result, Written):
             return
         self.acknowledged += 1
@@ -197,6 +125,8 @@ class Cluster:
         """An actor of a member (empty = each) takes what waits for it; a machine may stop at a commit or an effect."""
         host = self.hosts[name]
         for each in (actor,) if actor else tuple(host.cores):
+            if not host.inboxes[each].waiting:
+                continue
             try:
                 host.work(each, stop_after=stop_after)
             except StoppedError:
@@ -206,9 +136,9 @@ class Cluster:
     def deliver(self, place: int, *, again: bool = False) -> None:
         """An envelope arrives; perhaps once more later."""
         line = self.bag.lines[place] if again else self.bag.lines.pop(place)
-        envelope = decode(line)
+        envelope = read(line)
         host = self.hosts[envelope.target]
-        if isinstance(envelope.body, Hello | Subscribe | Ack | Push) == host.leads:
+        if isinstance(envelope.body, ToLeader) == host.leads:
             host.inboxes[host.role].offer(Received(envelope.sender, envelope.store, envelope.body))
 
     def drop(self, place: int) -> None:
@@ -224,6 +154,15 @@ class Cluster:
         host = self.hosts[name]
         host.inboxes[host.role].offer(LinkLost(Address(peer), "cut"))
 
+    def confirm_followers(self) -> None:
+        """The operator says that the leader's list of followers is complete, which need not be so."""
+        self.hosts[LEADER].board.ask(ConfirmFollowers(), _ignore)
+
+    def expire(self, number: int) -> None:
+        """The leader forgets a follower, which may come back all the same."""
+        store = StoreId(f"store-{1 + number % self._stores}")
+        self.hosts[LEADER].board.ask(Decommission(store), _ignore)
+
     def revive(self, name: str, actor: str) -> None:
         """One actor, which is not storage, crashes and begins again."""
         self.hosts[name].revive(actor)
@@ -235,26 +174,30 @@ class Cluster:
         if wiped:
             host.disk = self._new_disk()
             self.known = {}
-            for each in self.hosts.values():
-                for entry in each.disk.table().values():
-                    self._kept(StoreId(""), entry)
+            for entry in self._held():
+                _raise(self.known, entry)
         host.start()
 
     # What must hold ----------------------------------------------------------------------------------------------
 
     def check(self) -> None:
         """What must be true at any moment."""
+        kept = [(host.disk.store, host.disk.kept.commits) for host in self.hosts.values()]
+        if self.forgetful or kept == self._checked:
+            return
+        self._checked = kept
         leader = self.hosts[LEADER].disk
         for host in self.hosts.values():
             if not host.leads:
                 for path in COLLECTIONS:
-                    if host.disk.place(path)[0] == leader.epoch:
+                    if host.disk.place(path).epoch == leader.epoch:
                         _check_follower(host.disk, leader, path)
 
     def heal(self) -> None:
-        """End of the adversary: within `HEAL_S` nothing is missing, and all members are equal."""
+        """End of the adversary: clocks are right, and within `HEAL_S` nothing is missing, and all members are equal."""
         for host in self.hosts.values():
             host.disk.failing, host.disk.dying = 0, ""
+            host.skew_ns = 0
         until_s = self.timeline.now_s + HEAL_S
         self._drain()
         while not self.converged():
@@ -268,26 +211,32 @@ class Cluster:
             raise Violation(f"does not stay converged: {self._differences()}")
         table = self.hosts[LEADER].disk.table()
         for key, entry in self.known.items():
-            if key not in table or table[key].version != entry.version:
-                raise Violation(f"{key} should be {entry}, it is {table.get(key)}")
+            there = table.get(key)
+            if there is None and entry.deleted:
+                continue  # its tombstone was collected, or nobody had anything to delete
+            if there is None or there.version != entry.version:
+                raise Violation(f"{key} should be {entry}, it is {there}")
             if (key, entry.version) not in self.written:
                 raise Violation(f"nobody wrote {entry}")
 
     def converged(self) -> bool:
-        """Whether all tables are equal, everything is confirmed and everybody has read everything."""
+        """Whether all show the same, everything is confirmed and everybody has read everything."""
         leader = self.hosts[LEADER].disk
-        want = {key: entry.version for key, entry in leader.table().items()}
+        want = {key: entry.version for key, entry in leader.live().items()}
         heads: dict[str, int] = dict.fromkeys(COLLECTIONS, 0)
+        for path in COLLECTIONS:
+            heads[path] = leader.floor(path)
         for path, row in leader.rows.values():
             heads[path] = max(heads[path], row.seq)
         for host in self.hosts.values():
             if host.leads:
                 continue
-            if {key: entry.version for key, entry in host.disk.table().items()} != want:
+            if {key: entry.version for key, entry in host.disk.live().items()} != want:
                 return False
             if any(row.acked is None for _, row in host.disk.rows.values()):
                 return False
-            if any(host.disk.place(path) != (leader.epoch, heads[path]) for path in COLLECTIONS):
+            places = {path: host.disk.place(path) for path in COLLECTIONS}
+            if any((at.epoch, at.cursor) != (leader.epoch, heads[path]) for path, at in places.items()):
                 return False
         return True
 
@@ -307,22 +256,37 @@ class Cluster:
         return {
             host.name: (
                 {key: (entry.version, row.acked) for key, (_, row) in host.disk.rows.items() for entry in (row.entry,)},
-                host.disk.cursors,
+                host.disk.kept.places,
             )
             for host in self.hosts.values()
         }
 
 
-def _check_follower(node: Disk, leader: Disk, path: str) -> None:
+def _raise(greatest: dict[str, Entry], entry: Entry) -> None:
+    """Remember a version if it is the greatest of its key so far."""
+    before = greatest.get(entry.key)
+    if before is None or entry.version > before.version:
+        greatest[entry.key] = entry
+
+
+def _ignore(_: Result) -> None:
+    """Nobody waits for that answer."""
+
+
+def _check_follower(node: WatchedDisk, leader: WatchedDisk, path: str) -> None:
     """Hold what a node believes of its leader, in the life that it follows, against what the leader has."""
-    cursor = node.place(path)[1]
+    cursor, floor = node.place(path).cursor, leader.floor(path)
     for key, (home, row) in node.rows.items():
         if home == path and row.acked is not None:
             kept = leader.rows.get(key)
+            if kept is None and row.acked <= floor:
+                continue  # deleted since, and its tombstone collected
             if kept is None or kept[1].entry.version < row.entry.version:
                 raise Violation(f"{node.store} believes that {leader.store} confirmed {row}, it has {kept}")
     for key, (home, row) in leader.rows.items():
         if home == path and row.seq <= cursor:
             held = node.rows.get(key)
+            if held is None and row.entry.deleted and row.seq <= floor:
+                continue  # the node forgets a tombstone below the floor; ours is next
             if held is None or held[1].entry.version < row.entry.version:
                 raise Violation(f"{node.store} read up to {cursor} without {row}, it has {held}")

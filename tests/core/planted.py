@@ -11,15 +11,18 @@ from msgspec.structs import replace
 
 from pivot.actors.core import ActorCore
 from pivot.core.clock import HybridClock
-from pivot.core.collection import Change, SetCursor
+from pivot.core.collection import Change, Place, SetPlace
+from pivot.core.decision import Decision
 from pivot.core.effects import Effect, Reply
 from pivot.core.entry import Entry, fingerprint
-from pivot.core.events import Confirm, MergePage, MergePushed, ReplyTo
+from pivot.core.events import Received
 from pivot.core.following import Following
-from pivot.core.leader import LeaderBehaviour
-from pivot.core.messages import Page, PushAck, Reset
-from pivot.core.storage import StorageBehaviour
-from pivot.types import Epoch, Now
+from pivot.core.leading import Leading
+from pivot.core.merging import confirm, merge_page, merge_pushed
+from pivot.core.messages import Ack, Page, PushAck, Reset, Subscribe
+from pivot.core.questions import Confirm, MergePage, MergePushed, ReplyTo, Result
+from pivot.core.store import Store
+from pivot.types import Now
 
 Plant = Callable[[pytest.MonkeyPatch], None]
 
@@ -28,50 +31,48 @@ def the_last_arrival_wins(patch: pytest.MonkeyPatch) -> None:
     def differs(entry: Entry, other: Entry) -> bool:
         return entry.version != other.version
 
-    patch.setattr("pivot.core.storage.supersedes", differs)
+    patch.setattr("pivot.core.merging.supersedes", differs)
 
 
 def a_page_beyond_the_cursor_is_applied(patch: pytest.MonkeyPatch) -> None:
-    taken, merged = Following.page, StorageBehaviour._merge_page
+    taken = Following.page
 
     def take(following: Following, now: Now, page: Page) -> list[Effect]:
         return taken(following, now, replace(page, since=min(page.since, following.expected)))
 
-    def merge(storage: StorageBehaviour, now: Now, to: ReplyTo, question: MergePage) -> list[Effect]:
-        _, cursor = storage.store[question.collection].peek_cursor()
-        return merged(storage, now, to, replace(question, since=cursor))
+    def merge(store: Store, now: Now, to: ReplyTo, question: MergePage) -> list[Effect]:
+        cursor = store[question.collection].peek_place().cursor
+        return merge_page(store, now, to, replace(question, since=cursor))
 
     patch.setattr(Following, "page", take)
-    patch.setattr(StorageBehaviour, "_merge_page", merge)
+    patch.setattr("pivot.core.storage.merge_page", merge)
 
 
 def an_answer_confirms_whatever_the_row_is_by_now(patch: pytest.MonkeyPatch) -> None:
-    confirmed = StorageBehaviour._confirm
-
-    def confirm(storage: StorageBehaviour, to: ReplyTo, question: Confirm) -> list[Effect]:
-        rows = {ack.key: storage.store[question.collection].peek(ack.key) for ack in question.acks}
+    def confirm_all(store: Store, to: ReplyTo, question: Confirm) -> list[Effect]:
+        rows = {ack.key: store[question.collection].peek(ack.key) for ack in question.acks}
         acks = tuple(
             replace(ack, fingerprint=fingerprint(row.entry))
             for ack in question.acks
             if (row := rows[ack.key]) is not None
         )
-        return confirmed(storage, to, replace(question, acks=acks))
+        return confirm(store, to, replace(question, acks=acks))
 
-    patch.setattr(StorageBehaviour, "_confirm", confirm)
+    patch.setattr("pivot.core.storage.confirm", confirm_all)
 
 
 def an_answer_of_an_earlier_life_confirms(patch: pytest.MonkeyPatch) -> None:
-    heard, confirmed = Following.push_ack, StorageBehaviour._confirm
+    heard = Following.push_ack
 
     def hear(following: Following, answer: PushAck) -> list[Effect]:
         return heard(following, replace(answer, epoch=following.epoch))
 
-    def confirm(storage: StorageBehaviour, to: ReplyTo, question: Confirm) -> list[Effect]:
-        epoch, _ = storage.store[question.collection].peek_cursor()
-        return confirmed(storage, to, replace(question, epoch=epoch))
+    def confirm_all(store: Store, to: ReplyTo, question: Confirm) -> list[Effect]:
+        epoch = store[question.collection].peek_place().epoch
+        return confirm(store, to, replace(question, epoch=epoch))
 
     patch.setattr(Following, "push_ack", hear)
-    patch.setattr(StorageBehaviour, "_confirm", confirm)
+    patch.setattr("pivot.core.storage.confirm", confirm_all)
 
 
 def a_reset_is_ignored(patch: pytest.MonkeyPatch) -> None:
@@ -83,17 +84,18 @@ def a_reset_is_ignored(patch: pytest.MonkeyPatch) -> None:
 
 def nothing_is_offered_again_to_a_new_life(patch: pytest.MonkeyPatch) -> None:
     def no_clear(collection: str) -> Change:
-        return SetCursor(collection, Epoch("overwritten by the next change"), 0)
+        return SetPlace(collection, Place())  # overwritten by the next change
 
-    patch.setattr("pivot.core.storage.ClearAcks", no_clear)
+    patch.setattr("pivot.core.merging.ClearAcks", no_clear)
 
 
 def what_is_persisted_follows_the_reply(patch: pytest.MonkeyPatch) -> None:
-    def reversed_order(changes: list[Change], reply: Reply, fresh: list[Entry], reports: list[Effect]) -> list[Effect]:
-        return decided(changes, reply, fresh, reports)[::-1]
+    effects = Decision.effects
 
-    decided: Callable[..., list[Effect]] = StorageBehaviour._merge_pushed.__globals__["_decided"]
-    patch.setattr("pivot.core.storage._decided", reversed_order)
+    def reversed_order(decision: Decision, result: Result) -> list[Effect]:
+        return effects(decision, result)[::-1]
+
+    patch.setattr(Decision, "effects", reversed_order)
 
 
 def a_failed_commit_is_told_as_kept(patch: pytest.MonkeyPatch) -> None:
@@ -107,19 +109,17 @@ def a_failed_commit_is_told_as_kept(patch: pytest.MonkeyPatch) -> None:
 
 
 def a_repeated_push_is_confirmed_though_the_commit_of_the_first_failed(patch: pytest.MonkeyPatch) -> None:
-    merged = StorageBehaviour._merge_pushed
-
-    def merge(storage: StorageBehaviour, now: Now, to: ReplyTo, question: MergePushed) -> list[Effect]:
-        collection = storage.store[question.collection]
+    def merge(store: Store, now: Now, to: ReplyTo, question: MergePushed) -> list[Effect]:
+        collection = store[question.collection]
         repeated = all(
             row is not None and row.entry.version >= entry.version
             for entry in question.entries
             for row in (collection.peek(entry.key),)
         )
-        effects = merged(storage, now, to, question)
+        effects = merge_pushed(store, now, to, question)
         return [effect for effect in effects if isinstance(effect, Reply)] if repeated else effects
 
-    patch.setattr(StorageBehaviour, "_merge_pushed", merge)
+    patch.setattr("pivot.core.storage.merge_pushed", merge)
 
 
 def a_write_is_stamped_by_wall_time_alone(patch: pytest.MonkeyPatch) -> None:
@@ -138,12 +138,12 @@ def a_lost_push_is_not_repeated(patch: pytest.MonkeyPatch) -> None:
 
 
 def a_new_subscriber_gets_only_what_is_new(patch: pytest.MonkeyPatch) -> None:
-    subscribed: Callable[..., list[Effect]] = LeaderBehaviour._subscribe
+    subscribed = Leading.subscribe
 
-    def subscribe(leader: LeaderBehaviour, sender: object, peer: object, collection: str, _: int) -> list[Effect]:
-        return subscribed(leader, sender, peer, collection, leader._heads[collection])
+    def subscribe(leading: Leading, now: Now, event: Received, said: Subscribe | Ack) -> list[Effect]:
+        return subscribed(leading, now, event, replace(said, cursor=leading.head))
 
-    patch.setattr(LeaderBehaviour, "_subscribe", subscribe)
+    patch.setattr(Leading, "subscribe", subscribe)
 
 
 FREQUENT: Final[tuple[Plant, ...]] = (

@@ -1,20 +1,23 @@
 """Schedules: adversaries that draw what happens next from a seeded generator, so that a failing one can be repeated.
 
 A schedule has a temper of its own: how often things are lost, how many writes there are, whether machines stop, whether
-disks fail. Start at `play`.
+disks fail, whether wall clocks jump by an hour. Start at `play`.
 """
 
 from random import Random
 from typing import Final
 
-from pivot.core.events import PushItem, Put, Question, Remove
-from tests.core.harness import LEADER, Cluster
+from pivot.core.questions import PushItem, Put, Question, Remove
+from tests.core.harness import Cluster
+from tests.core.host import KNOBS, LEADER
 
 KEYS: Final = ("users/a", "users/b", "users/c", "settings")
 ACTORS: Final = ("storage", "health", "")
 HELD: Final = (b'"push_ack"', b'"page"', b'"push"', b'"reset"', b'"ack"')
 SKEW_NS_MAX: Final = 20 * 10**9
 """A third of what members tolerate, so that no two clocks are too far apart."""
+HOUR_NS: Final = 3600 * 10**9
+"""Far more than members tolerate."""
 
 
 def play(seed: int, *, steps: int = 250) -> Cluster:
@@ -30,6 +33,9 @@ def play(seed: int, *, steps: int = 250) -> Cluster:
     held = rng.choice((b"", *HELD))  # a kind of message that is mostly kept under way
     if rng.random() < 0.7:
         cluster.heal()  # begin connected
+    if rng.random() < 0.7:
+        cluster.confirm_followers()  # from now on tombstones are collected
+    jumps = rng.random() < 0.4  # whether wall clocks jump by an hour, and back
     batching = rng.choice((0.0, 0.5, 0.9))  # how often work waits, so that batches grow
     for _ in range(steps):
         name = rng.choice(names)
@@ -45,7 +51,7 @@ def play(seed: int, *, steps: int = 250) -> Cluster:
             case "wait":
                 cluster.wait(rng.choice((0.1, 0.1, 0.6, 0.6, 1.1, 2.1)))
             case _:
-                harm(cluster, rng, name)
+                harm(cluster, rng, name, jumps=jumps)
         if rng.random() >= batching:
             for each in names:
                 cluster.work(each)
@@ -86,10 +92,10 @@ def flow(cluster: Cluster, rng: Random, place: int, loss: float, echo: float) ->
         cluster.deliver(place, again=rng.random() < echo)
 
 
-def harm(cluster: Cluster, rng: Random, name: str) -> None:
+def harm(cluster: Cluster, rng: Random, name: str, *, jumps: bool) -> None:
     """Something breaks at a member."""
     host = cluster.hosts[name]
-    match rng.randrange(8):
+    match rng.randrange(12):
         case 0:
             cluster.crash(name, wiped=False)
         case 1:
@@ -102,7 +108,14 @@ def harm(cluster: Cluster, rng: Random, name: str) -> None:
             cluster.revive(name, rng.choice(("health", host.role)))
         case 5:
             cluster.work(name, rng.choice(("storage", host.role)), stop_after=rng.randint(0, 3))
-        case 6:
+        case 6 | 7:
+            cluster.expire(rng.randrange(8))
+        case 8:
             cluster.hint(name, rng.choice(tuple(cluster.hosts)) if host.leads else LEADER)
+        case 9:
+            cluster.confirm_followers()
+        case 10:
+            cluster.wait(KNOBS.member_ttl_s)
         case _:
-            host.skew_ns = rng.randint(-SKEW_NS_MAX, SKEW_NS_MAX)
+            hours = rng.choice((-1, 0, 0, 1)) if jumps else 0
+            host.skew_ns = hours * HOUR_NS + rng.randint(-SKEW_NS_MAX, SKEW_NS_MAX)

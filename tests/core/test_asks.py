@@ -2,7 +2,7 @@
 
 from pivot.core.asks import Asks
 from pivot.core.effects import Ask
-from pivot.core.events import Describe
+from pivot.core.questions import Describe
 
 
 def test_a_question_is_asked_under_a_token_of_its_own_and_answered_once() -> None:

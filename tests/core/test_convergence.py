@@ -9,10 +9,11 @@ from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
-from pivot.core.events import PushItem, Put, Remove
-from tests.core.harness import LEADER, Cluster
+from pivot.core.questions import PushItem, Put, Remove
+from tests.core.harness import Cluster
+from tests.core.host import KNOBS, LEADER
 from tests.core.planted import FREQUENT, Plant
-from tests.core.schedules import SKEW_NS_MAX, play
+from tests.core.schedules import HOUR_NS, SKEW_NS_MAX, play
 from tests.core.world import Violation
 
 PLANTED_SEEDS = 200
@@ -95,7 +96,7 @@ class Schedules(RuleBasedStateMachine):
     def envelope_is_lost(self, place: int) -> None:
         self.cluster.drop(place % len(self.cluster.bag.lines))
 
-    @rule(seconds=st.sampled_from((0.1, 0.6, 1.1, 10.0)))
+    @rule(seconds=st.sampled_from((0.1, 0.6, 1.1, 10.0, KNOBS.member_ttl_s)))
     def time_passes(self, seconds: float) -> None:
         self.cluster.wait(seconds)
 
@@ -121,14 +122,22 @@ class Schedules(RuleBasedStateMachine):
         name = self.name(who)
         self.cluster.revive(name, "health" if health else self.cluster.hosts[name].role)
 
+    @rule()
+    def followers_are_complete_says_the_operator(self) -> None:
+        self.cluster.confirm_followers()
+
+    @rule(number=st.integers(0, 7))
+    def follower_is_forgotten(self, number: int) -> None:
+        self.cluster.expire(number)
+
     @rule(who=WHO, other=WHO)
     def link_is_said_to_be_lost(self, who: int, other: int) -> None:
         name = self.name(who)
         self.cluster.hint(name, self.name(other) if name == LEADER else LEADER)
 
-    @rule(who=WHO, skew=st.integers(-1, 1))
-    def wall_clock_steps(self, who: int, skew: int) -> None:
-        self.cluster.hosts[self.name(who)].skew_ns = skew * SKEW_NS_MAX
+    @rule(who=WHO, skew_ns=st.sampled_from((0, SKEW_NS_MAX, -SKEW_NS_MAX, HOUR_NS, -HOUR_NS)))
+    def wall_clock_steps(self, who: int, skew_ns: int) -> None:
+        self.cluster.hosts[self.name(who)].skew_ns = skew_ns
 
     @precondition(lambda self: hasattr(self, "cluster"))
     @invariant()

@@ -1,100 +1,39 @@
-"""Following: one collection over a live connection: pages in order, acknowledgements, a new life, and pushes."""
+"""Following: one collection over a live connection: pages in order, acks, floors, digests and a new life."""
 
 import pytest
+from msgspec.structs import replace
 
-from pivot.config import Knobs
-from pivot.core.asks import Asks
-from pivot.core.collection import FeedSlice, Row
-from pivot.core.effects import Effect
-from pivot.core.events import (
-    CaughtUp,
-    Confirm,
+from pivot.core.collection import Place
+from pivot.core.effects import Effect, Report
+from pivot.core.messages import Ack, Digest, Page, Repair, Reset, Subscribe
+from pivot.core.notices import CaughtUp, Diverged, EpochReset
+from pivot.core.questions import (
+    CompareDigest,
     Confirmed,
-    EpochReset,
-    Failed,
+    Digested,
     FollowEpoch,
-    MergePage,
+    HearFloor,
+    MendBuckets,
     Position,
-    Question,
     ReadOutbox,
-    Rejected,
-    Result,
+    Wipe,
 )
-from pivot.core.following import Following, Purpose
-from pivot.core.messages import Ack, Page, PushAck, Reset, RowRejected, Subscribe
-from pivot.types import NO_EPOCH, Epoch
+from pivot.types import NO_EPOCH
 from tests.core.builders import (
-    LEADER,
     USERS,
     A,
     B,
-    answer,
     at,
     entry,
     notices,
-    one,
     page,
-    push,
+    place,
     questions,
-    row_ack,
     sent,
 )
+from tests.core.links import BUSY, Link, applied, connected, merge, outbox, unapplied
 
-KNOBS = Knobs(heartbeat_s=1.0, push_window=2, push_timeout_s=5.0, reoffer_s=60.0)
-BUSY = Failed("busy", "full")
 USER = entry("users/a", 1)
-
-
-class Link:
-    """A following under test, and what storage was asked for it."""
-
-    def __init__(self, *, epoch: Epoch = A, cursor: int = 5, asks_max: int = 64) -> None:
-        self.asks = Asks[Purpose](asks_max)
-        self.following = Following(
-            path=USERS, upstream=LEADER, knobs=KNOBS, asks=self.asks, epoch=epoch, cursor=cursor, expected=cursor
-        )
-
-    def begin(self) -> list[Effect]:
-        """Connect."""
-        return self.following.begin(at(0))
-
-    def page(self, body: Page, now_s: float = 10) -> list[Effect]:
-        """A page comes."""
-        return self.following.page(at(now_s), body)
-
-    def reply(self, asking: list[Effect], result: Result, now_s: float = 10) -> list[Effect]:
-        """Storage answers the only question among effects."""
-        token = answer(asking, result).token
-        purpose = self.asks.answered(token)
-        assert purpose is not None
-        return self.following.answered(at(now_s), purpose, result)
-
-
-def connected(*, epoch: Epoch = A, cursor: int = 5) -> Link:
-    """Live, with nothing to offer."""
-    link = Link(epoch=epoch, cursor=cursor)
-    asking = link.begin()
-    if epoch:
-        link.reply(asking, outbox(0))
-    return link
-
-
-def outbox(since: int, *stamps: int) -> FeedSlice:
-    rows = tuple(Row(entry(f"users/{stamp}", stamp), since + place) for place, stamp in enumerate(stamps, 1))
-    end = since + len(rows)
-    return FeedSlice(since=since, rows=rows, next=end, head=end)
-
-
-def merge(body: Page) -> Question:
-    return MergePage(body.collection, body.epoch, body.since, body.entries, body.seqs, body.next)
-
-
-def push_ack(ordinal: int, *, epoch: Epoch = A) -> PushAck:
-    return PushAck(collection=USERS, ordinal=ordinal, epoch=epoch, acks=(row_ack(USER),), rejected=())
-
-
-def place(cursor: int, *, applied: bool = True, epoch: Epoch = A) -> Position:
-    return Position(epoch, cursor, applied=applied)
 
 
 # Reading -------------------------------------------------------------------------------------------------------------
@@ -110,7 +49,7 @@ def test_a_page_that_starts_where_we_are_is_merged_and_acknowledged_after_the_co
     link = connected()
     asking = link.page(page(5, [USER]))
     assert (questions(asking), sent(asking)) == ([merge(page(5, [USER]))], [])
-    effects = link.reply(asking, place(6))
+    effects = link.reply(asking, applied(6))
     assert sent(effects) == [Ack(collection=USERS, epoch=A, cursor=6)]
     assert notices(effects) == [CaughtUp(USERS)]
 
@@ -157,7 +96,7 @@ def test_a_page_that_storage_could_not_take_is_expected_again() -> None:
 
 def test_a_page_that_storage_did_not_apply_makes_us_subscribe_from_where_it_is() -> None:
     link = connected()
-    effects = link.reply(link.page(page(5, [USER])), place(7, applied=False))
+    effects = link.reply(link.page(page(5, [USER])), unapplied(7))
     assert sent(effects) == [Subscribe(collection=USERS, epoch=A, cursor=7)]
     assert questions(link.page(page(7, [USER]))) == [merge(page(7, [USER]))]
 
@@ -167,8 +106,8 @@ def test_reading_goes_on_when_a_failed_page_was_merged_again_after_the_one_behin
     first, second = link.page(page(5, [USER])), link.page(page(6, [USER]))
     link.reply(first, BUSY)
     again = link.page(page(5, [USER]))
-    link.reply(second, place(5, applied=False))
-    link.reply(again, place(6))
+    link.reply(second, unapplied(5))
+    link.reply(again, applied(6))
     assert questions(link.page(page(6, [USER]))) == [merge(page(6, [USER]))]
 
 
@@ -183,9 +122,94 @@ def test_a_page_merged_while_the_connection_ended_is_not_acknowledged() -> None:
     link = connected()
     first, second = link.page(page(5, [USER])), link.page(page(6, [USER]))
     link.following.end()
-    assert link.reply(first, place(6)) == []
-    assert link.reply(second, place(6, applied=False)) == []
-    assert link.following.cursor == 6
+    assert link.reply(first, applied(6)) == []
+    assert link.reply(second, unapplied(6)) == []
+    assert link.following.place == place(6)
+
+
+# What the leader collected -------------------------------------------------------------------------------------------
+
+
+def test_a_floor_that_we_have_passed_is_kept_and_reading_goes_on() -> None:
+    link = connected()
+    asking = link.page(page(5, [USER], floor=4, collected=40))
+    assert questions(asking) == [HearFloor(USERS, A, 4, 40), merge(page(5, [USER]), floor=4)]
+    assert sent(asking) == []
+    assert questions(link.page(page(6, [USER], floor=4, collected=40))) == [merge(page(6, [USER]), floor=4)]
+
+
+def test_a_floor_within_pages_that_storage_is_still_merging_is_no_reason_to_read_again() -> None:
+    link = connected()
+    link.page(page(5, [USER, USER]))
+    assert questions(link.page(page(7, floor=7, collected=40))) == [HearFloor(USERS, A, 7, 40)]
+    assert link.following.resync is None
+
+
+def test_every_page_is_merged_under_the_greatest_floor_we_heard_of() -> None:
+    link = connected(place(5, floor=3))
+    assert questions(link.page(page(5, [USER], floor=2))) == [merge(page(5, [USER]), floor=3)]
+
+
+def test_a_floor_that_storage_could_not_keep_is_told_to_it_again() -> None:
+    link = connected()
+    assert link.reply(link.page(page(5, floor=4, collected=40)), BUSY) == []
+    assert questions(link.page(page(5, floor=4, collected=40))) == [HearFloor(USERS, A, 4, 40)]
+
+
+def test_a_floor_that_storage_could_not_even_be_asked_to_keep_is_told_to_it_again() -> None:
+    link = Link(asks_max=1)
+    asking = link.begin()
+    assert link.page(page(5, floor=4, collected=40), 0) == [Report(CaughtUp(USERS))]
+    link.reply(asking, outbox(0))
+    assert questions(link.page(page(5, floor=4, collected=40))) == [HearFloor(USERS, A, 4, 40)]
+
+
+def test_what_storage_has_kept_of_a_floor_is_acknowledged_like_a_page() -> None:
+    link = connected()
+    effects = link.reply(link.page(page(5, head=9, floor=4, collected=40)), applied(5, floor=4, collected=40))
+    assert (sent(effects), link.following.place) == (
+        [Ack(collection=USERS, epoch=A, cursor=5)],
+        place(5, floor=4, collected=40),
+    )
+
+
+# Comparing digests ---------------------------------------------------------------------------------------------------
+
+
+def test_a_digest_at_our_end_of_the_feed_is_compared_and_ours_is_told_when_it_differs() -> None:
+    link = connected()
+    asking = link.page(page(5, digest="theirs"))
+    assert questions(asking) == [CompareDigest(USERS, A, 5, "theirs")]
+    assert sent(link.reply(asking, Digested(("sum",)))) == [Digest(USERS, A, 5, ("sum",))]
+
+
+def test_nothing_is_said_when_digests_are_equal_or_the_connection_has_ended() -> None:
+    link = connected()
+    assert link.reply(link.page(page(5, digest="ours")), Digested(())) == []
+    asking = link.page(page(5, digest="theirs"))
+    link.following.end()
+    assert link.reply(asking, Digested(("sum",))) == []
+
+
+def test_a_digest_is_not_compared_while_a_page_is_being_merged_or_when_there_is_none() -> None:
+    link = connected()
+    merging = link.page(page(5, [USER]))
+    assert questions(link.page(page(6, digest="theirs"))) == []
+    link.reply(merging, applied(6))
+    assert questions(link.page(page(6))) == []
+    assert questions(link.page(page(6, digest="theirs"))) == [CompareDigest(USERS, A, 6, "theirs")]
+
+
+def test_buckets_that_differ_are_mended_and_reported() -> None:
+    link = connected()
+    effects = link.following.repair(Repair(USERS, A, (7, 9), (USER,), (3,)))
+    assert effects[0] == Report(Diverged(USERS, 2))
+    assert questions(effects) == [MendBuckets(USERS, A, (7, 9), (USER,), (3,))]
+    assert link.reply(effects, Confirmed(1)) == []
+
+
+def test_a_repair_of_another_life_is_late() -> None:
+    assert connected().following.repair(Repair(USERS, B, (7,), (USER,), (3,))) == []
 
 
 # A new life ----------------------------------------------------------------------------------------------------------
@@ -197,7 +221,7 @@ def test_a_reset_that_answers_our_life_is_followed_once() -> None:
     asking = link.following.reset(reset)
     assert questions(asking) == [FollowEpoch(USERS, A, B)]
     assert link.following.reset(reset) == []
-    effects = link.reply(asking, place(0, epoch=B))
+    effects = link.reply(asking, Position(place(0, epoch=B), applied=True))
     assert notices(effects) == [EpochReset(USERS, A, B)]
     assert sent(effects) == [Subscribe(collection=USERS, epoch=B, cursor=0)]
     assert questions(effects) == [ReadOutbox(USERS, 0)]
@@ -212,8 +236,8 @@ def test_a_reset_that_storage_did_not_follow_is_followed_when_it_comes_again() -
     link = connected()
     reset = Reset(collection=USERS, answers=A, epoch=B)
     assert link.reply(link.following.reset(reset), BUSY) == []
-    assert link.reply(link.following.reset(reset), place(5, applied=False)) == []
-    assert (link.following.epoch, link.following.cursor) == (A, 5)
+    assert link.reply(link.following.reset(reset), unapplied(5)) == []
+    assert link.following.place == place(5)
     assert questions(link.following.reset(reset)) == [FollowEpoch(USERS, A, B)]
 
 
@@ -221,25 +245,21 @@ def test_a_reset_followed_while_the_connection_ended_is_only_reported() -> None:
     link = connected()
     asking = link.following.reset(Reset(collection=USERS, answers=A, epoch=B))
     link.following.end()
-    assert link.reply(asking, place(0, epoch=B)) == [*link.following.offer(), *_reported(A, B)]
-
-
-def _reported(before: Epoch, after: Epoch) -> list[Effect]:
-    from pivot.core.effects import Report
-
-    return [Report(EpochReset(USERS, before, after))]
+    assert link.reply(asking, Position(place(0, epoch=B), applied=True)) == [Report(EpochReset(USERS, A, B))]
 
 
 def test_a_page_of_a_life_that_we_have_left_moves_nothing() -> None:
     link = connected()
     merging = link.page(page(5, [USER]))
-    link.reply(link.following.reset(Reset(collection=USERS, answers=A, epoch=B)), place(0, epoch=B))
-    assert link.reply(merging, place(6)) == []
-    assert (link.following.cursor, link.following.expected) == (0, 0)
+    link.reply(
+        link.following.reset(Reset(collection=USERS, answers=A, epoch=B)), Position(place(0, epoch=B), applied=True)
+    )
+    assert link.reply(merging, applied(6)) == []
+    assert (link.following.place, link.following.expected) == (place(0, epoch=B), 0)
 
 
 def test_a_node_without_a_life_to_follow_subscribes_until_it_is_told_one() -> None:
-    link = connected(epoch=NO_EPOCH, cursor=0)
+    link = connected(Place())
     subscribe = Subscribe(collection=USERS, epoch=NO_EPOCH, cursor=0)
     assert link.following.offer() == []
     assert sent(link.following.alive(at(2))) == [subscribe]
@@ -247,86 +267,61 @@ def test_a_node_without_a_life_to_follow_subscribes_until_it_is_told_one() -> No
     assert questions(asking) == [FollowEpoch(USERS, NO_EPOCH, A)]
 
 
-# Offering ------------------------------------------------------------------------------------------------------------
+# Another cluster -----------------------------------------------------------------------------------------------------
+
+WIPED = Place(cluster="theirs")
 
 
-def test_unconfirmed_rows_are_pushed_and_the_next_ones_asked_for() -> None:
-    link = Link()
-    effects = link.reply(link.begin(), outbox(0, 1, 2))
-    assert sent(effects) == [push(1, [entry("users/1", 1), entry("users/2", 2)], cursor=5)]
-    assert questions(effects) == [ReadOutbox(USERS, 2)]
+def wiping(here: Place | None = None) -> tuple[Link, list[Effect]]:
+    """The leader is of another cluster; what storage is asked first."""
+    link = Link(here)
+    return link, link.following.begin(at(0), wiped_for="theirs")
 
 
-def test_no_more_pushes_are_under_way_than_the_window_allows_and_an_answer_opens_it() -> None:
-    link = Link()
-    effects = link.reply(link.begin(), outbox(0, 1))
-    effects = link.reply(effects, outbox(1, 2))
-    assert (len(sent(effects)), questions(effects)) == (1, [])
-    asking = link.following.push_ack(push_ack(1))
-    assert questions(asking) == [Confirm(USERS, A, (row_ack(USER),))]
-    assert questions(link.reply(asking, Confirmed(1))) == [ReadOutbox(USERS, 2)]
+def test_everything_is_forgotten_before_a_leader_of_another_cluster_is_followed() -> None:
+    link, asking = wiping()
+    assert (questions(asking), sent(asking)) == ([Wipe(USERS, "theirs")], [])
+    assert not link.following.live
+    effects = link.reply(asking, Position(WIPED, applied=True))
+    assert sent(effects) == [Subscribe(collection=USERS, epoch=NO_EPOCH, cursor=0)]
+    assert (link.following.live, link.following.place) == (True, WIPED)
 
 
-def test_nothing_is_asked_for_twice_at_a_time() -> None:
-    link = Link()
-    link.begin()
-    assert link.following.offer() == []
+def test_nothing_is_forgotten_twice_for_one_cluster() -> None:
+    _, effects = wiping(replace(place(5), cluster="theirs"))
+    assert sent(effects) == [Subscribe(collection=USERS, epoch=A, cursor=5)]
 
 
-def test_an_answer_of_another_life_confirms_nothing() -> None:
-    assert connected().following.push_ack(push_ack(1, epoch=B)) == []
+def test_storage_is_asked_to_forget_until_it_has() -> None:
+    link, asking = wiping()
+    assert link.reply(asking, BUSY) == []
+    again = link.following.alive(at(2))
+    assert questions(again) == [Wipe(USERS, "theirs")]
+    assert sent(link.reply(again, Position(WIPED, applied=False))) != []
 
 
-def test_rejected_rows_are_reported() -> None:
-    body = PushAck(collection=USERS, ordinal=1, epoch=A, acks=(), rejected=(RowRejected("users/a", "f", "why"),))
-    assert notices(connected().following.push_ack(body)) == [Rejected("users/a", "why")]
+def test_a_node_is_not_live_for_an_answer_that_does_not_say_that_everything_was_forgotten() -> None:
+    link, first = wiping()
+    second = link.following.alive(at(2))  # both in one batch, whose commit fails: storage says where it is
+    assert link.reply(first, BUSY) == []
+    assert link.reply(second, unapplied(5)) == []
+    assert (link.following.live, link.following.place) == (False, place(5))
+    assert questions(link.following.alive(at(4))) == [Wipe(USERS, "theirs")]
 
 
-@pytest.mark.parametrize(("after_s", "again"), [(5.0, False), (5.1, True)])
-def test_everything_is_offered_again_when_a_push_is_not_answered_in_time(after_s: float, again: bool) -> None:
-    link = Link()
-    asking = link.reply(link.begin(), outbox(0, 1), now_s=0)
-    link.reply(asking, outbox(1))
-    effects = link.following.alive(at(after_s))
-    assert sent(effects) == [Ack(collection=USERS, epoch=A, cursor=5)]
-    assert questions(effects) == [ReadOutbox(USERS, 0 if again else 1)]
+def test_a_second_answer_that_tells_where_storage_was_before_it_forgot_is_late() -> None:
+    link, first = wiping()
+    second = link.following.alive(at(2))
+    link.reply(first, Position(WIPED, applied=True))
+    assert link.reply(second, unapplied(5)) == []
+    assert link.following.place == WIPED
 
 
-def test_everything_is_offered_again_now_and_then_though_all_was_answered() -> None:
-    link = connected()
-    link.following.offered = 9
-    assert questions(link.following.alive(at(60))) == [ReadOutbox(USERS, 9)]
-    link = connected()
-    link.following.offered = 9
-    assert questions(link.following.alive(at(60.1))) == [ReadOutbox(USERS, 0)]
-
-
-def test_rows_read_before_everything_was_offered_again_are_read_again() -> None:
-    link = connected()
-    link.following.offered = 9
-    asking = link.following.offer()
-    link.following.alive(at(61))
-    effects = link.reply(asking, outbox(9, 7))
-    assert (sent(effects), questions(effects)) == ([], [ReadOutbox(USERS, 0)])
-
-
-def test_a_push_whose_confirmation_storage_could_not_keep_counts_as_unanswered() -> None:
-    link = Link()
-    asking = link.reply(link.begin(), outbox(0, 1), now_s=0)
-    link.reply(asking, outbox(1))
-    assert link.reply(link.following.push_ack(push_ack(1)), BUSY) == []
-    assert questions(link.following.alive(at(6))) == [ReadOutbox(USERS, 0)]
-
-
-def test_rows_that_storage_could_not_read_are_asked_for_again() -> None:
-    link = Link()
-    assert link.reply(link.begin(), BUSY) == []
-    assert questions(link.following.alive(at(2))) == [ReadOutbox(USERS, 0)]
-
-
-def test_nothing_is_pushed_when_the_connection_has_ended() -> None:
-    link = Link()
-    asking = link.begin()
+def test_what_was_forgotten_while_the_connection_ended_is_known_with_the_next_one() -> None:
+    link, asking = wiping()
     link.following.end()
-    assert link.reply(asking, outbox(0, 1)) == []
-    assert one(link.begin()[:1])
+    assert link.following.alive(at(2)) == []
+    assert link.reply(asking, Position(WIPED, applied=True)) == []
+    assert sent(link.following.begin(at(3), wiped_for="theirs")) == [
+        Subscribe(collection=USERS, epoch=NO_EPOCH, cursor=0)
+    ]

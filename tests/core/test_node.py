@@ -2,47 +2,69 @@
 
 import pytest
 
-from pivot.config import Knobs
+from pivot.config import ForeignCluster, Knobs
+from pivot.core.collection import SetPlace
 from pivot.core.effects import Ask, CancelTimer, Effect, Report, Send, SetTimer, Tell
 from pivot.core.events import (
     Answer,
     Changed,
-    CollectionInfo,
     Committed,
-    Confirmed,
-    Describe,
     Enrol,
     Event,
-    Failed,
     Heard,
     LinkLost,
-    PeerDown,
-    PeerRefused,
     PeerSilent,
-    PeerUp,
-    ReadOutbox,
     Started,
-    StoreInfo,
     TimerFired,
     Unwatch,
 )
-from pivot.core.messages import Ack, Hello, Refused, Reset, Subscribe, Welcome
+from pivot.core.messages import (
+    Ack,
+    Gone,
+    Hello,
+    Message,
+    PushAck,
+    Refused,
+    Repair,
+    Reset,
+    Stale,
+    Subscribe,
+    Welcome,
+)
 from pivot.core.node import ALIVE, GREET, RETRY, NodeBehaviour, State
+from pivot.core.notices import PeerDown, PeerRefused, PeerUp
+from pivot.core.questions import (
+    Confirm,
+    Confirmed,
+    Describe,
+    Failed,
+    FollowEpoch,
+    HearFloor,
+    MendBuckets,
+    MergePage,
+    Question,
+    ReadOutbox,
+    StoreInfo,
+    Wipe,
+)
 from pivot.types import Epoch
 from tests.core.builders import (
     LEADER,
     NODE,
-    OURS,
     SETTINGS,
     USERS,
     WALL_NS,
     A,
     B,
+    answer,
     at,
+    entry,
     notices,
     one,
     only,
+    opened,
     page,
+    place,
     questions,
     received,
     run,
@@ -51,6 +73,10 @@ from tests.core.builders import (
     told,
 )
 
+GONE = Gone(USERS, A, 9, 90)
+STALE = Stale(USERS, 1, A, 9, 90)
+REPAIR = Repair(USERS, A, (3,), (), ())
+PUSH_ACK = PushAck(USERS, 1, A, ())
 KNOBS = Knobs(retry_s_min=1.0, retry_s_max=8.0, greet_s=5.0, ack_repeat_s=2.0)
 
 
@@ -60,15 +86,19 @@ def welcome(*collections: str, protocol: int = 1, cluster: str = "") -> Event:
 
 
 def described(epoch: Epoch = A, cursor: int = 5) -> StoreInfo:
-    infos = tuple(
-        CollectionInfo(path=path, follows=True, entries=0, tombstones=0, head=0, epoch=epoch, cursor=cursor, outbox=0)
-        for path in (USERS, SETTINGS, "elsewhere")
+    here = place(cursor, epoch=epoch)
+    return opened([SetPlace(USERS, here), SetPlace(SETTINGS, here)], follows=True).describe()
+
+
+def greeting(*, cluster: str = "", foreign: ForeignCluster = "refuse") -> NodeBehaviour:
+    node = NodeBehaviour(
+        actor="node",
+        upstream=LEADER,
+        collections=(USERS, SETTINGS),
+        cluster_id=cluster,
+        foreign_cluster=foreign,
+        knobs=KNOBS,
     )
-    return StoreInfo(OURS, Epoch("life"), 1, 0, infos)
-
-
-def greeting(*, cluster: str = "") -> NodeBehaviour:
-    node = NodeBehaviour(actor="node", upstream=LEADER, collections=(USERS, SETTINGS), cluster_id=cluster, knobs=KNOBS)
     assert run(node, Started()) == [Ask(1, Describe())]
     run(node, Answer(1, described()))
     assert node.state is State.GREETING
@@ -161,11 +191,39 @@ def test_a_leader_that_does_not_fit_is_reported_and_greeted_again_later(answered
     effects = run(node, answered)
     assert effects == [
         Report(PeerRefused(LEADER, says)),
+        Report(PeerDown(LEADER, "leader", says)),
         CancelTimer(GREET),
         CancelTimer(ALIVE),
         SetTimer(RETRY, 0.5, 1.0),
     ]
     assert node.state is State.WAITING
+
+
+@pytest.mark.parametrize(("foreign", "joins"), [("refuse", False), ("wipe", True), ("merge", True)])
+def test_a_node_tells_whether_it_would_join_another_cluster(foreign: ForeignCluster, joins: bool) -> None:
+    node = greeting(cluster="ours", foreign=foreign)
+    hello = one(sent(run(node, TimerFired(GREET), TimerFired(RETRY))))
+    assert isinstance(hello, Hello)
+    assert (hello.cluster, hello.joins) == ("ours", joins)
+
+
+def test_a_node_that_merges_follows_a_leader_of_another_cluster_as_it_is() -> None:
+    effects = run(greeting(cluster="ours", foreign="merge"), welcome(cluster="theirs"))
+    assert questions(effects) == [ReadOutbox(USERS, 0), ReadOutbox(SETTINGS, 0)]
+
+
+def test_a_node_that_wipes_forgets_everything_before_it_follows_a_leader_of_another_cluster() -> None:
+    node = greeting(cluster="ours", foreign="wipe")
+    effects = run(node, welcome(cluster="theirs"))
+    assert questions(effects) == [Wipe(USERS, "theirs"), Wipe(SETTINGS, "theirs")]
+    assert sent(effects) == []
+    assert run(node, received(page(5))) == []
+
+
+@pytest.mark.parametrize("cluster", ["", "ours"])
+def test_a_node_wipes_nothing_for_a_leader_that_is_of_its_cluster_or_of_any(cluster: str) -> None:
+    effects = run(greeting(cluster="ours", foreign="wipe"), welcome(cluster=cluster))
+    assert questions(effects) == [ReadOutbox(USERS, 0), ReadOutbox(SETTINGS, 0)]
 
 
 # Giving up and coming back -------------------------------------------------------------------------------------------
@@ -206,6 +264,15 @@ def test_a_leader_that_was_up_is_reported_down_and_not_watched_any_more(event: E
     assert node.state is State.WAITING
 
 
+def test_a_leader_that_was_never_there_is_reported_down_once() -> None:
+    node = greeting()
+    said = notices(run(node, TimerFired(GREET), TimerFired(RETRY), TimerFired(GREET)))
+    assert said == [PeerDown(LEADER, "leader", "no answer to the greeting within 5 s")]
+    run(node, welcome())
+    again = notices(run(node, LinkLost(LEADER, "down"), TimerFired(RETRY), TimerFired(GREET)))
+    assert again == [PeerDown(LEADER, "leader", "down")]
+
+
 def test_what_comes_while_waiting_means_nothing() -> None:
     node = waiting()
     for event in (
@@ -213,6 +280,7 @@ def test_what_comes_while_waiting_means_nothing() -> None:
         received(Refused("why")),
         received(page(5)),
         received(Reset(collection=USERS, answers=A, epoch=B)),
+        *(received(body) for body in (GONE, STALE, REPAIR, PUSH_ACK)),
         TimerFired(ALIVE),
         TimerFired(GREET),
         Changed(USERS, 9),
@@ -232,6 +300,27 @@ def test_every_collection_shows_life_now_and_then() -> None:
         Ack(collection=SETTINGS, epoch=A, cursor=5),
     ]
     assert timers(effects) == {ALIVE: (2.0, 2.0)}
+
+
+@pytest.mark.parametrize(
+    ("body", "question"),
+    [
+        (page(5, [entry()]), MergePage(USERS, A, 5, (entry(),), (6,), 6, 0)),
+        (GONE, HearFloor(USERS, A, 9, 90)),
+        (STALE, HearFloor(USERS, A, 9, 90)),
+        (REPAIR, MendBuckets(USERS, A, (3,), (), ())),
+        (PUSH_ACK, Confirm(USERS, A, ())),
+        (Reset(USERS, A, B), FollowEpoch(USERS, A, B)),
+    ],
+    ids=lambda part: type(part).__name__,
+)
+def test_what_the_leader_says_of_a_collection_is_put_to_storage_and_the_answer_comes_back_to_it(
+    body: Message, question: Question
+) -> None:
+    node = live()
+    asking = run(node, received(body, sender=LEADER))
+    assert questions(asking) == [question]
+    assert run(node, answer(asking, Failed("busy", "full"))) == []
 
 
 def test_the_leader_is_heard_at_most_twice_per_heartbeat() -> None:

@@ -3,10 +3,21 @@
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pivot.core.collection import Change, PutRow, Row, SetCursor
-from pivot.core.store import CONFLICTS_MAX, UNREPLICATED
-from pivot.types import NO_EPOCH
-from tests.core.builders import OURS, SETTINGS, USERS, WALL_NS, A, entry, opened, put
+from pivot.core.collection import Change, Place, PutRow, Retention, Row, SetFollower, SetPlace, SetRetention
+from pivot.core.store import CONFLICTS_MAX, UNREPLICATED, Resync
+from tests.core.builders import (
+    OURS,
+    SETTINGS,
+    USERS,
+    WALL_NS,
+    A,
+    entry,
+    follower,
+    opened,
+    place,
+    put,
+    set_place,
+)
 
 
 def test_a_key_belongs_to_its_own_collection_or_to_the_glob_that_matches_or_to_none() -> None:
@@ -60,9 +71,29 @@ def test_numbers_rise_over_all_collections_and_are_not_used_again_after_a_failed
 
 def test_a_commit_that_moves_only_a_cursor_grows_no_feed() -> None:
     store = opened(follows=True)
-    store.stage(SetCursor(USERS, A, 4))
+    assert store.stage(set_place(4)) == set_place(4)
     assert store.commit() == []
-    assert (store[USERS].epoch, store[USERS].cursor) == (A, 4)
+    assert store[USERS].place == place(4)
+
+
+def test_a_write_to_a_key_without_a_row_is_greater_than_every_tombstone_that_was_collected() -> None:
+    leader = opened([SetRetention(USERS, Retention(floor=3, collected=WALL_NS + 50))])
+    node = opened([set_place(9, floor=3, collected=WALL_NS + 50)], follows=True)
+    for store in (leader, node):
+        assert store.next_version(WALL_NS, "users/a", "1").stamp == WALL_NS + 51
+        store.stage_entry(entry("users/a", 5), acked=None)
+        assert store.next_version(WALL_NS + 1, "users/a", "1").stamp == WALL_NS + 1
+        assert store.next_version(WALL_NS + 2, "settings", "1").stamp == WALL_NS + 2
+
+
+def test_a_clock_that_was_ahead_goes_on_from_the_greatest_stamp_that_is_not() -> None:
+    store = opened([put(1, entry("users/a", 5)), put(2, entry("users/b", 90))])
+    store.settle_clock(100)
+    assert store.clock.last == 90
+    store.settle_clock(50)
+    assert store.clock.last == 5
+    store.settle_clock(4)
+    assert store.clock.last == 0
 
 
 # Loading -------------------------------------------------------------------------------------------------------------
@@ -79,12 +110,61 @@ def test_a_row_whose_collection_is_configured_otherwise_now_moves_and_counts_as_
     kept: list[Change] = [
         PutRow("things/*", Row(entry("users/a", 1), 1, 5)),
         PutRow("things/*", Row(entry("things/a", 2), 2, 6)),
-        SetCursor("things/*", A, 6),
+        SetPlace("things/*", place(6)),
     ]
     store = opened(kept, follows=True)
     assert store[USERS].get("users/a") == Row(entry("users/a", 1), 1)
     assert store[UNREPLICATED].get("things/a") == Row(entry("things/a", 2), 2)
-    assert (store[USERS].epoch, store[USERS].cursor) == (NO_EPOCH, 0)
+    assert store[USERS].place == Place()
+
+
+def test_no_number_is_used_again_though_the_row_that_had_it_was_collected() -> None:
+    assert opened(seq=9).stage_entry(entry(), acked=None).row.seq == 10
+    store = opened([put(3, entry()), SetRetention(USERS, Retention(floor=7))], seq=2)
+    assert store.stage_entry(entry(), acked=None).row.seq == 8
+    elsewhere = opened([SetRetention("things/*", Retention(floor=7))])
+    assert elsewhere.stage_entry(entry(), acked=None).row.seq == 8
+
+
+def test_a_loaded_store_knows_its_followers() -> None:
+    store = opened([SetFollower(USERS, follower("n", 4))])
+    assert store.describe().collections[0].followers == (follower("n", 4),)
+
+
+# Re-syncs ------------------------------------------------------------------------------------------------------------
+
+
+def test_a_resync_begins_at_0_and_goes_on_only_where_it_is_and_under_its_floor() -> None:
+    store = opened(follows=True)
+    assert store.resync(USERS, 7, 3) is None
+    assert not store.resyncing(USERS)
+    begun = store.resync(USERS, 7, 0)
+    assert begun is not None
+    assert begun == Resync(7)
+    begun.position = 3
+    assert store.resyncing(USERS)
+    assert store.resync(USERS, 7, 3) is begun
+    assert store.resync(USERS, 7, 2) is None
+    assert store.resync(USERS, 8, 3) is None
+    assert store.resync(SETTINGS, 7, 3) is None
+    store.end_resync(USERS)
+    store.end_resync(USERS)
+    assert not store.resyncing(USERS)
+
+
+def test_a_resync_begins_anew_at_0_whatever_came_before() -> None:
+    store = opened(follows=True)
+    begun = store.resync(USERS, 7, 0)
+    assert begun is not None
+    begun.keys["users/a"] = None
+    assert store.resync(USERS, 7, 0) == Resync(7)
+
+
+def test_a_failed_commit_ends_every_resync_because_what_it_merged_is_not_kept() -> None:
+    store = opened(follows=True)
+    store.resync(USERS, 7, 0)
+    store.discard()
+    assert not store.resyncing(USERS)
 
 
 # Names ---------------------------------------------------------------------------------------------------------------
@@ -99,6 +179,20 @@ def test_a_pushed_item_gets_a_key_that_is_not_here_even_when_the_clock_stands_st
     assert len(dict.fromkeys(keys)) == 20
     assert keys == sorted(keys)
     assert all(key.startswith("users/0de0b6b3a76") for key in keys)
+
+
+def test_a_pushed_item_does_not_take_a_key_that_an_earlier_life_gave_out() -> None:
+    taken = [opened().fresh_key(WALL_NS, USERS)]
+    store = opened([put(1, entry(taken[0], 1))])
+    fresh = store.fresh_key(WALL_NS, USERS)
+    assert fresh > taken[0]
+    assert fresh[:-4] == taken[0][:-4]
+
+
+def test_a_pushed_items_key_is_not_given_out_twice_though_nothing_was_kept_under_it() -> None:
+    store = opened()
+    keys = [store.fresh_key(wall_ns, USERS) for wall_ns in (WALL_NS, WALL_NS, WALL_NS - 10**9)]
+    assert keys == sorted(dict.fromkeys(keys))
 
 
 def test_a_delete_hits_what_is_live_before_or_after_the_commit_in_key_order() -> None:
@@ -144,6 +238,7 @@ def test_a_store_is_described_in_numbers() -> None:
     assert (info.store, info.epoch, info.clock, info.conflicts) == (OURS, A, 8, 0)
     users = info.collections[0]
     assert (users.path, users.entries, users.tombstones, users.head, users.outbox) == (USERS, 1, 1, 2, 2)
+    assert (users.follows, users.place, users.retention, users.followers) == (True, Place(), Retention(), ())
 
 
 def test_the_table_has_tombstones_and_only_what_is_replicated() -> None:
@@ -151,3 +246,4 @@ def test_the_table_has_tombstones_and_only_what_is_replicated() -> None:
     store = opened(rows)
     assert list(store.table()) == ["users/a"]
     assert store.live_keys("") == ["elsewhere"]
+    assert [collection.path for collection in store.replicated()] == [USERS, SETTINGS]

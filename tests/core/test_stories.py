@@ -4,8 +4,9 @@ from collections.abc import Callable
 
 import pytest
 
-from pivot.core.events import Put
-from tests.core.harness import LEADER, Cluster
+from pivot.core.questions import Put
+from tests.core.harness import Cluster
+from tests.core.host import LEADER
 from tests.core.planted import (
     Plant,
     a_repeated_push_is_confirmed_though_the_commit_of_the_first_failed,
@@ -53,7 +54,7 @@ def answer_of_an_earlier_life_arrives_late() -> Cluster:
     late = cluster.bag.lines.pop(first(cluster, "push_ack"))
     cluster.crash(LEADER, wiped=True)
     leader, node = cluster.hosts[LEADER].disk, cluster.hosts[NODE].disk
-    while node.place("settings")[0] != leader.epoch:
+    while node.place("settings").epoch != leader.epoch:
         cluster.wait(0.5)
         all_but_pushes_arrive(cluster)
     assert leader.table() == {}

@@ -7,11 +7,13 @@ sees a version go back and a promise that is not kept, the bag sees an envelope 
 import heapq
 from collections import deque
 from collections.abc import Callable, Sequence
-from typing import Final, final
+from functools import lru_cache
+from typing import Final, Protocol, final
 
 from pivot.actors.timeline import Timer
 from pivot.core.behaviour import Behaviour
-from pivot.core.collection import Change, ClearAcks, PutRow, Row, SetCursor
+from pivot.core.clock import STAMP_MAX
+from pivot.core.collection import Change, DropRow, Place, PutRow, Row
 from pivot.core.effects import Effect, Persist
 from pivot.core.entry import Entry
 from pivot.core.events import Event
@@ -19,8 +21,11 @@ from pivot.core.messages import Envelope
 from pivot.errors import BadEnvelopeError
 from pivot.transport.base import Receiver
 from pivot.transport.codec import decode, encode
-from pivot.types import NO_EPOCH, Epoch, Now, StoreId
+from pivot.types import Epoch, Now, StoreId
+from simulator.world.disk import Disk
 
+read: Final = lru_cache(maxsize=1000)(decode)
+"""What an envelope says; remembered, since most are read when they are sent and when they arrive."""
 BAG_MAX: Final = 100
 """Most envelopes under way; above it the oldest is lost."""
 
@@ -127,7 +132,7 @@ class Bag:
         """Throw it in."""
         line = encode(envelope)
         try:
-            back = decode(line)
+            back = read(line)
         except BadEnvelopeError as error:
             raise Violation(f"{envelope.sender} sends what {envelope.target} refuses: {error}") from error
         if back != envelope:
@@ -141,26 +146,58 @@ class StoppedError(Exception):
     """The machine stopped at a commit or between two effects."""
 
 
+class DiskWatcher(Protocol):
+    """Who looks at all disks together."""
+
+    def kept(self, store: StoreId, entry: Entry) -> None:
+        """A store keeps a version."""
+        ...
+
+    def forgotten(self, store: StoreId, entry: Entry) -> None:
+        """A store drops a version that users see."""
+        ...
+
+    def withdrawn(self, key: str) -> None:
+        """A store has dropped or replaced what it had of a key, as it may."""
+        ...
+
+
 @final
-class Disk:
-    """What one member keeps.
+class WatchedDisk:
+    """What one member keeps, under watch.
 
     Attributes:
-        rows: key -> (collection, row).
-        cursors: collection -> (epoch of the upstream, cursor).
+        kept: what is on it.
         failing: how many of the next commits fail.
         dying: how the machine stops at its next commit: "before" or "after" it is kept; empty = it does not.
-        on_kept: told of every version that is kept.
+        limit_ns: stamps above it are ahead of every clock, as its member sees it now.
+        collected: key -> tombstone that was dropped for good, as its leader's disk.
+        confirmed: (life of the upstream, key, stamp) of every version that it was known to hold.
     """
 
-    def __init__(self, store: StoreId, epoch: Epoch, on_kept: Callable[[Entry], None]) -> None:
-        self.store = store
-        self.epoch = epoch
-        self.rows: dict[str, tuple[str, Row]] = {}
-        self.cursors: dict[str, tuple[Epoch, int]] = {}
+    def __init__(self, store: StoreId, epoch: Epoch, watcher: DiskWatcher) -> None:
+        self.kept = Disk(store=store, epoch=epoch)
         self.failing = 0
         self.dying = ""
-        self.on_kept = on_kept
+        self.limit_ns: Callable[[], int] = _no_limit
+        self.collected: dict[str, Entry] = {}
+        self.confirmed: dict[tuple[Epoch, str, int], None] = {}
+        self._watcher = watcher
+
+    @property
+    def store(self) -> StoreId:
+        """Id of the store on it."""
+        return self.kept.store
+
+    @property
+    def epoch(self) -> Epoch:
+        """Its life."""
+        return self.kept.epoch
+
+    @property
+    def rows(self) -> dict[str, tuple[str, Row]]:
+        """Key -> (collection, row)."""
+        return self.kept.rows
 
     def commit(self, changes: Sequence[Change]) -> str | None:
         """Keep all or none; why not, when it fails."""
@@ -169,41 +206,60 @@ class Disk:
             return "disk full"
         if self.dying == "before":
             raise StoppedError
+        withdrawn: list[str] = []
         for change in changes:
-            self._keep(change)
+            if isinstance(change, PutRow | DropRow):
+                key = change.row.entry.key if isinstance(change, PutRow) else change.key
+                old = self.rows.get(key)
+                if isinstance(change, PutRow):
+                    self._watch(old, change.row.entry, withdrawn)
+                elif old is not None:
+                    self._watch_drop(old[1], withdrawn)
+        self.kept.keep(changes)
+        for change in changes:
+            if isinstance(change, PutRow) and change.row.acked is not None:
+                entry = change.row.entry
+                self.confirmed[self.place(change.collection).epoch, entry.key, entry.stamp] = None
+        for key in withdrawn:
+            self._watcher.withdrawn(key)
         if self.dying == "after":
             raise StoppedError
         return None
 
-    def _keep(self, change: Change) -> None:
-        match change:
-            case PutRow():
-                key = change.row.entry.key
-                old = self.rows.get(key)
-                if old is not None and old[1].entry.version > change.row.entry.version:
-                    raise Violation(f"{self.store} goes back from {old[1].entry} to {change.row.entry}")
-                self.rows[key] = (change.collection, change.row)
-                self.on_kept(change.row.entry)
-            case SetCursor():
-                self.cursors[change.collection] = (change.epoch, change.cursor)
-            case ClearAcks():
-                for key, (collection, row) in self.rows.items():
-                    if collection == change.collection:
-                        self.rows[key] = (collection, Row(row.entry, row.seq))
+    def _watch(self, old: tuple[str, Row] | None, entry: Entry, withdrawn: list[str]) -> None:
+        if old is not None and old[1].entry.version > entry.version:
+            if old[1].entry.stamp <= self.limit_ns():
+                raise Violation(f"{self.store} goes back from {old[1].entry} to {entry}")
+            withdrawn.append(entry.key)  # it was ahead of every clock
+        self._watcher.kept(self.store, entry)
 
-    def image(self) -> list[Change]:
-        """What rebuilds the store, rows in ascending `seq`."""
-        rows = [PutRow(collection, row) for collection, row in self.rows.values()]
-        rows.sort(key=lambda change: change.row.seq)
-        return [*rows, *(SetCursor(path, epoch, cursor) for path, (epoch, cursor) in self.cursors.items())]
+    def _watch_drop(self, row: Row, withdrawn: list[str]) -> None:
+        entry = row.entry
+        if entry.stamp > self.limit_ns():
+            withdrawn.append(entry.key)
+        elif not entry.deleted:
+            self._watcher.forgotten(self.store, entry)
+            withdrawn.append(entry.key)
+        elif row.acked is not None:
+            withdrawn.append(entry.key)
+        else:
+            self.collected[entry.key] = entry
 
     def table(self) -> dict[str, Entry]:
         """Key -> version, tombstones included."""
         return {key: row.entry for key, (_, row) in self.rows.items()}
 
-    def place(self, collection: str) -> tuple[Epoch, int]:
+    def live(self) -> dict[str, Entry]:
+        """Key -> version that users see."""
+        return {key: entry for key, entry in self.table().items() if not entry.deleted}
+
+    def place(self, collection: str) -> Place:
         """Where we are in our upstream's feed."""
-        return self.cursors.get(collection, (NO_EPOCH, 0))
+        return self.kept.places.get(collection, Place())
+
+    def floor(self, collection: str) -> int:
+        """Up to where our own tombstones were collected."""
+        return self.kept.retention(collection).floor
 
 
 @final
@@ -222,3 +278,7 @@ class Ordered:
                 raise Violation(f"{type(event).__name__} tells before it persists: {effects}")
             told = told or not isinstance(effect, Persist)
         return effects
+
+
+def _no_limit() -> int:
+    return STAMP_MAX

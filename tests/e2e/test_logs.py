@@ -6,7 +6,7 @@ from typing import get_args
 import pytest
 
 from pivot.core.entry import Entry
-from pivot.core.events import (
+from pivot.core.notices import (
     ActorRestarted,
     CaughtUp,
     Conflict,

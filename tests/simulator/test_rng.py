@@ -11,6 +11,7 @@ from simulator.world.rng import Name, Stream, Streams, exponential_quantile, nor
 
 KNOWN_BITS = ["bb02121ab8c0aad4", "f2c9f6bfec98954f", "99d9df7e0b96ce82", "e7bd86a235c45278"]
 KNOWN_UNIT = 0.7305003466833592
+KNOWN_FORK = 14864082293392468684
 
 names = st.lists(st.one_of(st.text(max_size=8), st.integers()), max_size=4)
 
@@ -23,6 +24,7 @@ def test_draws_are_pinned_so_that_saved_plans_replay_with_later_versions() -> No
     stream = Streams(7).stream("link", "n1", "leader")
     assert [f"{stream.bits():016x}" for _ in range(4)] == KNOWN_BITS
     assert Streams(7).stream("link", "n1", "leader").unit() == KNOWN_UNIT
+    assert Streams(7).stream("link").fork("n1").bits() == KNOWN_FORK
 
 
 def test_splitmix64_gives_its_published_values() -> None:
@@ -54,6 +56,14 @@ def test_draws_of_one_stream_leave_all_others_alone() -> None:
         mixed.append(mine.bits())
         other.shuffle([1, 2, 3])
     assert mixed == alone
+
+
+def test_a_fork_neither_moves_its_parent_nor_is_moved_by_it() -> None:
+    parent = Streams(3).stream("nemesis")
+    early = draws(parent.fork("flap", 1))
+    parent.bits()
+    assert parent.ordinal == 1
+    assert draws(parent.fork("flap", 1)) == early
 
 
 EVERY_DRAW: dict[str, Callable[[Stream], object]] = {

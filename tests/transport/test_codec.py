@@ -10,22 +10,27 @@ from hypothesis import given
 from hypothesis import strategies as st
 from msgspec.structs import replace
 
+from pivot.core.digest import BUCKETS
 from pivot.core.entry import Entry, canonical
 from pivot.core.messages import (
     COLLECTIONS_MAX,
     PROTOCOL,
     ROWS_MAX,
     Ack,
+    Digest,
     Envelope,
+    Gone,
     Hello,
     Message,
     Page,
     Push,
     PushAck,
     Refused,
+    Repair,
     Reset,
     RowAck,
     RowRejected,
+    Stale,
     Subscribe,
     Welcome,
 )
@@ -60,21 +65,37 @@ def pages(draw: st.DrawFn) -> Page:
     rows = draw(st.lists(entries(), max_size=3))
     since, end, head = sorted(draw(st.tuples(NUMBERS, NUMBERS, NUMBERS)))
     seqs = tuple(draw(NUMBERS) for _ in rows)
-    return Page(draw(TEXTS), draw(EPOCHS), since, tuple(rows), seqs, end, head)
+    numbers = draw(st.tuples(NUMBERS, NUMBERS, NUMBERS))
+    return Page(
+        draw(TEXTS), draw(EPOCHS), since, tuple(rows), seqs, end, head, *numbers, draw(st.booleans()), draw(TEXTS)
+    )
+
+
+@st.composite
+def repairs(draw: st.DrawFn) -> Repair:
+    rows = draw(st.lists(entries(), max_size=3))
+    buckets = draw(st.lists(st.integers(0, BUCKETS - 1), max_size=3))
+    return Repair(draw(TEXTS), draw(EPOCHS), tuple(buckets), tuple(rows), tuple(draw(NUMBERS) for _ in rows))
 
 
 ROW_ACKS = st.lists(st.builds(RowAck, TEXTS, TEXTS, NUMBERS), max_size=3).map(tuple)
-REJECTED = st.lists(st.builds(RowRejected, TEXTS, TEXTS, TEXTS), max_size=3).map(tuple)
+REJECTED = st.lists(st.builds(RowRejected, TEXTS, TEXTS, TEXTS, st.booleans(), st.booleans()), max_size=3).map(tuple)
 BODIES: dict[type[Message], st.SearchStrategy[Message]] = {
-    Hello: st.builds(Hello, st.tuples(st.integers(0, 9), st.integers(0, 9)), TEXTS, st.integers(-1, 2**63), NAMES),
+    Hello: st.builds(
+        Hello, st.tuples(st.integers(0, 9), st.integers(0, 9)), TEXTS, st.integers(-1, 2**63), NAMES, st.booleans()
+    ),
     Welcome: st.builds(Welcome, st.integers(0, 9), TEXTS, st.integers(-1, 2**63), NAMES),
     Refused: st.builds(Refused, TEXTS),
-    Subscribe: st.builds(Subscribe, TEXTS, EPOCHS, NUMBERS),
+    Subscribe: st.builds(Subscribe, TEXTS, EPOCHS, NUMBERS, st.booleans()),
     Reset: st.builds(Reset, TEXTS, EPOCHS, EPOCHS),
     Page: pages(),
-    Ack: st.builds(Ack, TEXTS, EPOCHS, NUMBERS),
+    Ack: st.builds(Ack, TEXTS, EPOCHS, NUMBERS, st.booleans()),
     Push: st.builds(Push, TEXTS, NUMBERS, EPOCHS, NUMBERS, st.lists(entries(), max_size=3).map(tuple)),
     PushAck: st.builds(PushAck, TEXTS, NUMBERS, EPOCHS, ROW_ACKS, REJECTED),
+    Gone: st.builds(Gone, TEXTS, EPOCHS, NUMBERS, NUMBERS),
+    Stale: st.builds(Stale, TEXTS, NUMBERS, EPOCHS, NUMBERS, NUMBERS),
+    Digest: st.builds(Digest, TEXTS, EPOCHS, NUMBERS, TEXTS.map(lambda text: (text,) * BUCKETS)),
+    Repair: repairs(),
 }
 
 
@@ -203,6 +224,12 @@ def test_a_place_that_is_no_number_we_can_keep_is_malformed(number: object) -> N
     refused_fields(written, "envelope is malformed: ")
 
 
+def test_what_is_as_usual_takes_no_room_in_a_message() -> None:
+    body = fields(page(0))["body"]
+    assert sorted(body) == ["collection", "entries", "epoch", "head", "next", "seqs", "since", "type"]
+    assert sorted(fields(Ack("users/*", A, 1))["body"]) == ["collection", "cursor", "epoch", "type"]
+
+
 @pytest.mark.parametrize("change", [{"sender": 1}, {"target": None}, {"epoch": []}, {"body": "hello"}, {"body": None}])
 def test_a_value_of_the_wrong_type_is_malformed(change: dict[str, object]) -> None:
     refused_fields(fields(Refused("why")) | change, "envelope is malformed: ")
@@ -225,6 +252,21 @@ ROWS = tuple(entry(f"users/{number}", number) for number in range(1, ROWS_MAX + 
         (page(0, ROWS), f"message has {ROWS_MAX + 1} rows, at most {ROWS_MAX}"),
         (push(1, ROWS), f"message has {ROWS_MAX + 1} rows, at most {ROWS_MAX}"),
         (PushAck("users/*", 1, A, MANY), f"push_ack has {ROWS_MAX + 1} rows, at most {ROWS_MAX}"),
+        (
+            PushAck("users/*", 1, A, MANY[1:], (RowRejected("users/a", "f", "why"),)),
+            f"push_ack has {ROWS_MAX + 1} rows, at most {ROWS_MAX}",
+        ),
+        (Repair("users/*", A, (), ROWS, tuple(range(ROWS_MAX + 1))), f"message has {ROWS_MAX + 1} rows, at most"),
+        (Repair("users/*", A, (), (entry(),), ()), "repair has 1 entries and 0 sequence numbers"),
+        (Repair("users/*", A, (), (), (1,)), "repair has 0 entries and 1 sequence numbers"),
+        (
+            Repair("users/*", A, (0,) * (BUCKETS + 1), (), ()),
+            f"repair names {BUCKETS + 1} buckets, there are {BUCKETS}",
+        ),
+        (Repair("users/*", A, (0, BUCKETS), (), ()), f"repair names bucket {BUCKETS}, there are {BUCKETS}"),
+        (Repair("users/*", A, (), (entry(stamp=0),), (1,)), "entry 'users/a': created is 0"),
+        (Digest("users/*", A, 1, ("",) * (BUCKETS - 1)), f"digest has {BUCKETS - 1} sums, there are {BUCKETS}"),
+        (Digest("users/*", A, 1, ("",) * (BUCKETS + 1)), f"digest has {BUCKETS + 1} sums, there are {BUCKETS}"),
         (push(1, [entry("users/")]), "key 'users/' may only have"),
         (page(0, [entry(stamp=0)]), "entry 'users/a': created is 0"),
         (push(1, [entry(data="[1, 2]")]), "entry 'users/a': data is not in canonical form"),

@@ -1,0 +1,353 @@
+"""Questions: what storage can be asked, and what it answers.
+
+Layer: core (pure). Questions and results are paired in the table at `Question`.
+"""
+
+from typing import TypeAlias
+
+import msgspec
+
+from pivot.core.collection import FeedSlice, Follower, Place, Retention, Row
+from pivot.core.entry import Entry
+from pivot.core.messages import RowAck, RowRejected
+from pivot.types import Epoch, StoreId
+
+
+class ReplyTo(msgspec.Struct, frozen=True, gc=False):
+    """Where the answer to an ask goes.
+
+    Attributes:
+        actor: mailbox of this member; empty for somebody outside, such as an HTTP handler.
+        token: the asker's own number for the ask.
+        life: how often that actor had been restarted; an answer to an earlier life is dropped.
+    """
+
+    actor: str
+    token: int
+    life: int = 0
+
+
+class Put(msgspec.Struct, frozen=True, gc=False):
+    """Create or replace one entry; `data` is canonical JSON."""
+
+    key: str
+    data: str
+
+
+class PushItem(msgspec.Struct, frozen=True, gc=False):
+    """Create a new entry in a list such as `users/*`; its last segment is drawn from the clock."""
+
+    pattern: str
+    data: str
+
+
+class Remove(msgspec.Struct, frozen=True, gc=False):
+    """Replace every live entry that `pattern` (a key or a glob) matches by a tombstone."""
+
+    pattern: str
+
+
+class Written(msgspec.Struct, frozen=True, gc=False):
+    """The write is committed here: the keys it changed, and the stamp that each was given."""
+
+    keys: tuple[str, ...]
+    stamps: tuple[int, ...]
+
+    @property
+    def stamp(self) -> int:
+        """Greatest of the stamps; 0 when a `Remove` found nothing."""
+        return max(self.stamps, default=0)
+
+
+class Get(msgspec.Struct, frozen=True, gc=False):
+    """Read one live entry."""
+
+    key: str
+
+
+class ListAll(msgspec.Struct, frozen=True, gc=False):
+    """Read all live entries that a glob matches, newest `created` first."""
+
+    pattern: str
+
+
+class Entries(msgspec.Struct, frozen=True, gc=False):
+    """What was found; empty when nothing was. `seq` numbers this state of the store: it grows with every change."""
+
+    entries: tuple[Entry, ...]
+    seq: int
+
+
+class ListKeys(msgspec.Struct, frozen=True, gc=False):
+    """Read the names of all live entries that contain a text, in order."""
+
+    containing: str
+
+
+class Keys(msgspec.Struct, frozen=True, gc=False):
+    """Names of entries, ascending."""
+
+    keys: tuple[str, ...]
+
+
+class ReadFeed(msgspec.Struct, frozen=True, gc=False):
+    """Read a piece of a collection's feed."""
+
+    collection: str
+    since: int
+
+
+class ReadOutbox(msgspec.Struct, frozen=True, gc=False):
+    """Read a piece of a collection's outbox."""
+
+    collection: str
+    since: int
+
+
+class MergePushed(msgspec.Struct, frozen=True, gc=False):
+    """Merge what a node pushed to us, its leader, when it had seen our feed up to `seen`."""
+
+    collection: str
+    seen: int
+    entries: tuple[Entry, ...]
+
+
+class Merged(msgspec.Struct, frozen=True, gc=False):
+    """What became of pushed versions, committed."""
+
+    acks: tuple[RowAck, ...]
+    rejected: tuple[RowRejected, ...]
+
+
+class Missed(msgspec.Struct, frozen=True, gc=False):
+    """Nothing of a push was merged: its sender had not seen which tombstones were collected."""
+
+    floor: int
+    collected: int
+
+
+class MergePage(msgspec.Struct, frozen=True, gc=False):
+    """Merge a page of our leader's feed and move the cursor, if it starts exactly there."""
+
+    collection: str
+    epoch: Epoch
+    since: int
+    entries: tuple[Entry, ...]
+    seqs: tuple[int, ...]
+    next: int
+    floor: int
+
+
+class MergeResync(msgspec.Struct, frozen=True, gc=False):
+    """Merge a page of a re-sync with our leader, if it starts exactly where that is; at 0 one begins.
+
+    Attributes:
+        collection: which one.
+        epoch: the leader's life.
+        since: where the page starts.
+        entries: its versions.
+        seqs: the leader's number of each.
+        next: where it ends.
+        floor: the leader's floor, the same for all pages of one re-sync.
+        collected: greatest stamp of a tombstone that was collected, ns.
+        clock: the leader's clock, ns.
+        last: whether the leader has nothing beyond it; then what was absent is judged, and the cursor moves to `next`.
+    """
+
+    collection: str
+    epoch: Epoch
+    since: int
+    entries: tuple[Entry, ...]
+    seqs: tuple[int, ...]
+    next: int
+    floor: int
+    collected: int
+    clock: int
+    last: bool
+
+
+class HearFloor(msgspec.Struct, frozen=True, gc=False):
+    """Our leader, in its life `epoch`, has collected tombstones up to `floor`; `collected` is the greatest stamp."""
+
+    collection: str
+    epoch: Epoch
+    floor: int
+    collected: int
+
+
+class FollowEpoch(msgspec.Struct, frozen=True, gc=False):
+    """Our leader's life is `epoch`: start at 0 and offer everything, if we still follow `answers`."""
+
+    collection: str
+    answers: Epoch
+    epoch: Epoch
+
+
+class Wipe(msgspec.Struct, frozen=True, gc=False):
+    """Forget everything of this collection in order to follow a leader of this cluster, unless that was done."""
+
+    collection: str
+    cluster: str
+
+
+class Position(msgspec.Struct, frozen=True, gc=False):
+    """Where we are in our leader's feed, committed. `applied` says whether the question changed anything."""
+
+    place: Place
+    applied: bool
+
+
+class Confirm(msgspec.Struct, frozen=True, gc=False):
+    """Our leader, in its life `epoch`, confirmed these versions."""
+
+    collection: str
+    epoch: Epoch
+    acks: tuple[RowAck, ...]
+
+
+class Confirmed(msgspec.Struct, frozen=True, gc=False):
+    """How many rows left the outbox, committed."""
+
+    rows: int
+
+
+class Restamp(msgspec.Struct, frozen=True, gc=False):
+    """Our leader refused these versions for being ahead of its clock: replace those that are ahead of ours, too."""
+
+    collection: str
+    rejected: tuple[RowRejected, ...]
+
+
+class Collect(msgspec.Struct, frozen=True, gc=False):
+    """Note who follows our feed and how far, and drop tombstones that all of them have."""
+
+    collection: str
+    followers: tuple[Follower, ...]
+
+
+class Retained(msgspec.Struct, frozen=True, gc=False):
+    """How many tombstones were collected, or followers forgotten, committed."""
+
+    changed: int
+
+
+class ConfirmFollowers(msgspec.Struct, frozen=True, gc=False):
+    """The operator says that the list of those who follow us is complete."""
+
+
+class Decommission(msgspec.Struct, frozen=True, gc=False):
+    """The operator says that this store will not come back."""
+
+    store: StoreId
+
+
+class CompareDigest(msgspec.Struct, frozen=True, gc=False):
+    """Whether our live rows are those of our leader's life `epoch` at `cursor`, if that is just where we are."""
+
+    collection: str
+    epoch: Epoch
+    cursor: int
+    digest: str
+
+
+class Digested(msgspec.Struct, frozen=True, gc=False):
+    """Our bucket sums, when they differ from our leader's; empty when they do not, or cannot be compared."""
+
+    sums: tuple[str, ...]
+
+
+class ReadBuckets(msgspec.Struct, frozen=True, gc=False):
+    """Read all rows in buckets in which a follower at `cursor` has other sums than we, if that is our end."""
+
+    collection: str
+    cursor: int
+    sums: tuple[str, ...]
+
+
+class Buckets(msgspec.Struct, frozen=True, gc=False):
+    """Buckets that differ, and our rows in them."""
+
+    buckets: tuple[int, ...]
+    rows: tuple[Row, ...]
+
+
+class MendBuckets(msgspec.Struct, frozen=True, gc=False):
+    """Merge what our leader has in these buckets, and offer it what we have in them."""
+
+    collection: str
+    epoch: Epoch
+    buckets: tuple[int, ...]
+    entries: tuple[Entry, ...]
+    seqs: tuple[int, ...]
+
+
+class Describe(msgspec.Struct, frozen=True, gc=False):
+    """Tell what the store is and holds, in numbers."""
+
+
+class CollectionInfo(msgspec.Struct, frozen=True, gc=False):
+    """A collection in numbers.
+
+    Attributes:
+        path: configured key or glob.
+        follows: whether it has an upstream.
+        entries: live entries.
+        tombstones: deleted ones still remembered.
+        head: greatest sequence number.
+        place: where we are in the upstream's feed.
+        outbox: rows the upstream has not confirmed.
+        retention: what became of our own tombstones.
+        followers: who follows it here.
+    """
+
+    path: str
+    follows: bool
+    entries: int
+    tombstones: int
+    head: int
+    place: Place
+    outbox: int
+    retention: Retention
+    followers: tuple[Follower, ...]
+
+
+class StoreInfo(msgspec.Struct, frozen=True, gc=False):
+    """A store in numbers."""
+
+    store: StoreId
+    epoch: Epoch
+    clock: int
+    conflicts: int
+    collections: tuple[CollectionInfo, ...]
+
+
+class Failed(msgspec.Struct, frozen=True, gc=False):
+    """The question was not answered.
+
+    Attributes:
+        code: "storage" = the disk refused, certainly not written; "busy" = a mailbox was full, certainly not written;
+            "stopped" = the actor ended before it was known.
+        reason: one line for people.
+    """
+
+    code: str
+    reason: str
+
+
+Question: TypeAlias = (
+    Put | PushItem | Remove  # -> Written
+    | Get | ListAll  # -> Entries
+    | ListKeys  # -> Keys
+    | ReadFeed | ReadOutbox  # -> FeedSlice
+    | MergePushed  # -> Merged or Missed
+    | MergePage | MergeResync | FollowEpoch | HearFloor | Restamp | Wipe  # -> Position
+    | Confirm | MendBuckets  # -> Confirmed
+    | Collect | ConfirmFollowers | Decommission  # -> Retained
+    | CompareDigest  # -> Digested
+    | ReadBuckets  # -> Buckets
+    | Describe  # -> StoreInfo
+)  # fmt: skip
+Result: TypeAlias = (
+    Written | Entries | Keys | FeedSlice | Merged | Missed | Position | Confirmed | Retained | Digested | Buckets
+    | StoreInfo | Failed
+)  # fmt: skip

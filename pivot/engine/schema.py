@@ -1,0 +1,169 @@
+"""Schema: the tables of a store in SQLite, and how changes get into and out of them.
+
+Layer: engine. Every table is STRICT, so that the check at opening also finds values of a wrong type. The numbers in
+a row are its seq in this store and what its upstream confirmed; see `pivot.core.collection.Row`.
+Start at `apply` and `load`.
+"""
+
+import sqlite3
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import closing
+from typing import Final, assert_never
+
+from pivot.core.collection import (
+    Change,
+    ClearAcks,
+    DropFollower,
+    DropRow,
+    Follower,
+    Place,
+    PutRow,
+    Retention,
+    Row,
+    SetFollower,
+    SetPlace,
+    SetRetention,
+)
+from pivot.core.entry import Entry
+from pivot.types import Epoch, StoreId
+
+SCHEMA_VERSION: Final = 1
+APPLICATION_ID: Final = 0x50_56_54_31
+"""Marks a SQLite file as ours."""
+_TABLES: Final = """
+CREATE TABLE store (id TEXT NOT NULL, epoch TEXT NOT NULL, seq INTEGER NOT NULL, risk TEXT NOT NULL) STRICT;
+CREATE TABLE rows (
+    key TEXT PRIMARY KEY, collection TEXT NOT NULL, seq INTEGER NOT NULL, acked INTEGER,
+    created INTEGER NOT NULL, updated INTEGER NOT NULL, deleted INTEGER NOT NULL, data TEXT NOT NULL,
+    prev INTEGER, origin TEXT NOT NULL
+) STRICT, WITHOUT ROWID;
+CREATE TABLE places (
+    collection TEXT PRIMARY KEY, epoch TEXT NOT NULL, cursor INTEGER NOT NULL, floor INTEGER NOT NULL,
+    collected INTEGER NOT NULL, cluster TEXT NOT NULL
+) STRICT, WITHOUT ROWID;
+CREATE TABLE retentions (
+    collection TEXT PRIMARY KEY, floor INTEGER NOT NULL, collected INTEGER NOT NULL, since_ns INTEGER NOT NULL,
+    known INTEGER NOT NULL
+) STRICT, WITHOUT ROWID;
+CREATE TABLE followers (
+    collection TEXT NOT NULL, store TEXT NOT NULL, name TEXT NOT NULL, cursor INTEGER NOT NULL,
+    heard_ns INTEGER NOT NULL, PRIMARY KEY (collection, store)
+) STRICT, WITHOUT ROWID;
+"""
+_PUT: Final = "INSERT OR REPLACE INTO rows VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"
+_DROP: Final = "DELETE FROM rows WHERE key = ?"
+_USED: Final = "UPDATE store SET seq = max(seq, ?)"
+_SET_PLACE: Final = "INSERT OR REPLACE INTO places VALUES (?, ?, ?, ?, ?, ?)"
+_SET_RETENTION: Final = "INSERT OR REPLACE INTO retentions VALUES (?, ?, ?, ?, ?)"
+_SET_FOLLOWER: Final = "INSERT OR REPLACE INTO followers VALUES (?, ?, ?, ?, ?)"
+_DROP_FOLLOWER: Final = "DELETE FROM followers WHERE collection = ? AND store = ?"
+_CLEAR_ACKS: Final = "UPDATE rows SET acked = NULL WHERE collection = ? AND acked IS NOT NULL"
+
+
+def create(database: sqlite3.Connection, store: str, epoch: str) -> None:
+    """Make the tables of a new store, within the transaction at hand."""
+    for statement in _TABLES.split(";"):
+        database.execute(statement)
+    database.execute(f"PRAGMA application_id = {APPLICATION_ID}")
+    database.execute(f"PRAGMA user_version = {SCHEMA_VERSION}")
+    database.execute("INSERT INTO store VALUES (?, ?, 0, '')", (store, epoch))
+
+
+def clear(database: sqlite3.Connection) -> None:
+    """Take everything out but the store's identity and its number, within the transaction at hand."""
+    for table in ("rows", "places", "retentions", "followers"):
+        database.execute(f"DELETE FROM {table}")  # noqa: S608 - names of ours
+
+
+def begin_epoch(database: sqlite3.Connection, epoch: str) -> None:
+    """Begin another life of the store: nobody is known to follow it, and nothing was collected in it.
+
+    The greatest stamp that was ever collected stays: a later write must be greater.
+    """
+    database.execute("UPDATE store SET epoch = ?, risk = ''", (epoch,))
+    database.execute("UPDATE retentions SET floor = 0, since_ns = 0, known = 0")
+    database.execute("DELETE FROM followers")
+
+
+def apply(database: sqlite3.Connection, changes: Iterable[Change]) -> None:
+    """Write changes, in their order, within the transaction at hand."""
+    rows: list[PutRow] = []
+    for change in changes:
+        if isinstance(change, PutRow):
+            rows.append(change)
+            continue
+        _put(database, rows)
+        rows = []
+        match change:
+            case DropRow():
+                database.execute(_DROP, (change.key,))
+                database.execute(_USED, (change.seq,))
+            case SetPlace():
+                p = change.place
+                database.execute(_SET_PLACE, (change.collection, p.epoch, p.cursor, p.floor, p.collected, p.cluster))
+            case ClearAcks():
+                database.execute(_CLEAR_ACKS, (change.collection,))
+            case SetRetention():
+                r = change.retention
+                columns = (change.collection, r.floor, r.collected, r.since_ns, int(r.known))
+                database.execute(_SET_RETENTION, columns)
+            case SetFollower():
+                f = change.follower
+                database.execute(_SET_FOLLOWER, (change.collection, f.store, f.name, f.cursor, f.heard_ns))
+            case DropFollower():
+                database.execute(_DROP_FOLLOWER, (change.collection, change.store))
+            case _:
+                assert_never(change)
+    _put(database, rows)
+
+
+def _put(database: sqlite3.Connection, changes: Sequence[PutRow]) -> None:
+    if changes:
+        database.executemany(_PUT, (columns(change.collection, change.row) for change in changes))
+
+
+def columns(collection: str, row: Row) -> tuple[object, ...]:
+    """A row as the table `rows` has it."""
+    e = row.entry
+    return (
+        e.key, collection, row.seq, row.acked, e.created, e.updated, int(e.deleted), e.data, e.prev, e.origin
+    )  # fmt: skip
+
+
+def load(database: sqlite3.Connection) -> Iterator[Change]:
+    """Everything that is kept, rows in ascending `seq`.
+
+    Raises:
+        sqlite3.Error: two rows have one number: whoever wrote the file was not us.
+    """
+    rows: Iterable[tuple[str, str, int, int | None, int, int, int, str, int | None, str]]
+    rows = database.execute("SELECT * FROM rows ORDER BY seq")
+    # The names of collections and stores are few: rows share them, which saves a third of a small row's memory.
+    shared: dict[str, str] = {}
+    last = 0
+    for key, collection, seq, acked, created, updated, deleted, data, prev, origin in rows:
+        if seq <= last:
+            raise sqlite3.DatabaseError(f"damaged: row {key!r} has number {seq}, the row before it {last}")
+        last = seq
+        origin = shared.setdefault(origin, origin)  # noqa: PLW2901
+        entry = Entry(key, created, updated, data, deleted != 0, prev, origin)  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType] - a call per row to name a type
+        yield PutRow(shared.setdefault(collection, collection), Row(entry, seq, acked))
+    places: Iterable[tuple[str, str, int, int, int, str]] = database.execute("SELECT * FROM places ORDER BY collection")
+    for collection, epoch, cursor, floor, collected, cluster in places:
+        yield SetPlace(collection, Place(Epoch(epoch), cursor, floor, collected, cluster))
+    kept: Iterable[tuple[str, int, int, int, int]] = database.execute("SELECT * FROM retentions ORDER BY collection")
+    for collection, floor, collected, since_ns, known in kept:
+        yield SetRetention(collection, Retention(floor, collected, since_ns, bool(known)))
+    followers: Iterable[tuple[str, str, str, int, int]]
+    followers = database.execute("SELECT * FROM followers ORDER BY collection, store")
+    for collection, store, name, cursor, heard_ns in followers:
+        yield SetFollower(collection, Follower(StoreId(store), name, cursor, heard_ns))
+
+
+def replay(before: Iterable[Change], changes: Iterable[Change]) -> list[Change]:
+    """What a store that held `before` holds after `changes`."""
+    with closing(sqlite3.connect(":memory:", isolation_level=None)) as database:
+        create(database, "", "")
+        apply(database, before)
+        apply(database, changes)
+        return list(load(database))

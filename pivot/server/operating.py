@@ -1,0 +1,57 @@
+"""Operator routes: what those who run a member ask it, and the two things they can tell it about its followers.
+
+Layer: server.
+
+    GET /_pivot/status               what it is and holds
+    GET /_pivot/conflicts            the newest lost updates: which version won, and which its writer had not seen
+    POST /_pivot/followers/complete  the followers that status shows are all there are: tombstones may be collected
+    DELETE /_pivot/followers/STORE   this store will not come back: it holds no tombstone any more
+"""
+
+from http import HTTPStatus
+
+from quart import Response
+from quart_trio import QuartTrio
+
+from pivot.actors.member import Member
+from pivot.core.questions import ConfirmFollowers, Decommission, Retained
+from pivot.server.data import ASK_DEADLINE_S, answering_errors, item, json_response
+from pivot.server.status import StatusBoard
+from pivot.transport.http_server import error_response
+from pivot.types import StoreId
+
+
+def add_operator_routes(app: QuartTrio, member: Member, board: StatusBoard) -> None:
+    """Serve the operator of one member."""
+
+    @app.get("/_pivot/status")
+    @answering_errors
+    async def status() -> Response:
+        return json_response(await board.status(deadline_s=ASK_DEADLINE_S))
+
+    @app.get("/_pivot/conflicts")
+    async def conflicts() -> Response:
+        shown = [
+            {
+                "key": lost.winner.key,
+                "winner": {"stamp": lost.winner.stamp, "origin": lost.winner.origin, "entry": item(lost.winner)},
+                "loser": {"stamp": lost.loser.stamp, "origin": lost.loser.origin, "entry": item(lost.loser)},
+            }
+            for lost in board.lost_updates()
+        ]
+        return json_response(shown)
+
+    @app.post("/_pivot/followers/complete")
+    @answering_errors
+    async def complete() -> Response:
+        await member.storage.ask(ConfirmFollowers(), deadline_s=ASK_DEADLINE_S)
+        return Response(b"", status=HTTPStatus.NO_CONTENT)
+
+    @app.delete("/_pivot/followers/<store>")
+    @answering_errors
+    async def decommission(store: str) -> Response:
+        done = await member.storage.ask(Decommission(StoreId(store)), deadline_s=ASK_DEADLINE_S)
+        assert isinstance(done, Retained), done
+        if not done.changed:
+            return error_response(HTTPStatus.NOT_FOUND, f"store {store[:80]!r} does not follow this member")
+        return Response(b"", status=HTTPStatus.NO_CONTENT)

@@ -1,0 +1,156 @@
+"""Host: the machine of one member: its process, while it runs, and what stays when that ends: disk and clock.
+
+Layer: simulator/experiment. Start at `Host.start`.
+"""
+
+from collections.abc import Callable
+from typing import final
+
+import trio
+
+from pivot.actors.member import Member
+from pivot.core.collection import Change
+from pivot.core.entry import Entry
+from pivot.core.notices import Notice
+from pivot.engine.base import StorageEngine
+from pivot.engine.memory import MemoryEngine
+from pivot.types import Epoch, MemberId, StoreId
+from simulator.experiment.plan import LEADER, Plan
+from simulator.world.chance import SimulatedEntropy, SkewedClock
+from simulator.world.disk import Disk, DiskStatistics, SimulatedEngine, Trouble
+from simulator.world.heap import EventHeap
+from simulator.world.network import Network
+from simulator.world.pulse import Pulse
+from simulator.world.rng import Streams
+from simulator.world.transport import SimulatedTransport
+
+
+@final
+class Host:
+    """The machine of one member.
+
+    Attributes:
+        name: the member's.
+        clock: its wall clock.
+        disk: what it keeps; None = nothing, so far or at all.
+        lives: how many processes it started.
+        member: the member, while its process runs or is stopped.
+        pulse: of the latest process.
+        held: how many events earlier processes missed while they were stopped.
+    """
+
+    def __init__(self, name: str, plan: Plan, heap: EventHeap, streams: Streams, network: Network) -> None:
+        self.name = MemberId(name)
+        self.clock = SkewedClock(heap)
+        self.disk: Disk | None = None
+        self.lives = 0
+        self.member: Member | None = None
+        self.pulse = Pulse(heap)
+        self._plan = plan
+        self._heap = heap
+        self._streams = streams
+        self._network = network
+        self._process = trio.CancelScope()
+        self._trouble = Trouble()
+        self._seen: dict[str, Entry] = {}
+        self._earlier = DiskStatistics()
+        self._held = 0
+
+    @property
+    def running(self) -> bool:
+        """Whether its process runs and is not stopped."""
+        return self.member is not None and not self.pulse.stopped
+
+    @property
+    def held(self) -> int:
+        """How many events waited for its processes while they were stopped."""
+        return self._held + self.pulse.held
+
+    def start(self, nursery: trio.Nursery, on_notice: Callable[[str, Notice], None]) -> bool:
+        """Start its process; False when there is one."""
+        if self.member is not None:
+            return False
+        self.lives += 1
+        self._held += self.pulse.held
+        self.pulse = Pulse(self._heap)
+        entropy = SimulatedEntropy(self._streams.stream("member", self.name, self.lives))
+        self.member = member = Member(
+            self._plan.config("" if self.name == LEADER else LEADER),
+            member=self.name,
+            engine=self._engine(entropy),
+            transport=SimulatedTransport(self.name, self._network, deliver=self.pulse.deliver),
+            timeline=self.pulse,
+            wall=self.clock,
+            entropy=entropy,
+        )
+        member.on_notice(lambda notice: on_notice(self.name, notice))
+        if self.name == LEADER:
+            member.watch(self._see)
+        self._process = trio.CancelScope()
+        nursery.start_soon(self._run, self._process, member)
+        return True
+
+    def _engine(self, entropy: SimulatedEntropy) -> StorageEngine:
+        durability = self._plan.durability
+        if durability == "memory":
+            return MemoryEngine(store=StoreId(entropy.new_id()), epoch=Epoch(entropy.new_id()))
+        if self.disk is None:
+            store, epoch = StoreId(entropy.new_id()), Epoch(entropy.new_id())
+            chance = self._streams.stream("disk", self.name, self.lives)
+            self.disk = Disk(store=store, epoch=epoch, durability=durability, chance=chance)
+            self.disk.trouble = self._trouble
+        return SimulatedEngine(self.disk, self._heap, pulse=self.pulse, new_id=entropy.new_id)
+
+    async def _run(self, process: trio.CancelScope, member: Member) -> None:
+        with process:
+            await member.run()
+
+    def crash(self) -> tuple[Change, ...]:
+        """End its process without warning; returns changes that are on its disk though nobody was told."""
+        self._network.detach(self.name)
+        self.pulse.end()
+        self._process.cancel()
+        self.member = None
+        unheard = () if self.disk is None else self.disk.crash()
+        if self._plan.durability != "full":
+            self._seen.clear()  # the next life does not know what was collected in this one
+        return unheard
+
+    def lose_disk(self) -> None:
+        """Everything it kept is gone."""
+        if self.disk is not None:
+            self._earlier = self.disk_statistics()
+        self.disk = None
+        self._seen.clear()
+
+    def set_trouble(self, trouble: Trouble) -> None:
+        """Let its disk misbehave, this one and whatever replaces it."""
+        self._trouble = trouble
+        if self.disk is not None:
+            self.disk.trouble = trouble
+
+    def table(self) -> dict[str, Entry]:
+        """Key -> version that it has, tombstones included: of its process, else on its disk."""
+        if self.member is not None:
+            return self.member.table()
+        return {} if self.disk is None else self.disk.table()
+
+    def collected(self) -> dict[str, Entry]:
+        """Key -> tombstone that was collected in this life of its store; its floor stands for them."""
+        table = self.table()
+        return {key: entry for key, entry in self._seen.items() if entry.deleted and key not in table}
+
+    def disk_statistics(self) -> DiskStatistics:
+        """What became of the commits of all its disks."""
+        if self.disk is None:
+            return self._earlier
+        now = self.disk.statistics
+        return DiskStatistics(
+            *(getattr(self._earlier, name) + getattr(now, name) for name in DiskStatistics.__struct_fields__)
+        )
+
+    def _see(self, entries: tuple[Entry, ...]) -> None:
+        for entry in entries:
+            old = self._seen.get(entry.key)
+            if old is None or old.version < entry.version:
+                self._seen[entry.key] = entry

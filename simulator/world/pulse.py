@@ -1,0 +1,109 @@
+"""Pulse: whether a member's process runs or is stopped (SIGSTOP), and the timeline it lives on.
+
+Layer: simulator/world. Whatever would happen to a stopped process (a message, a timer, the end of a commit) is held and
+happens, in the order in which it came, when the process goes on. Its clocks go on meanwhile.
+Start at `Pulse.deliver`.
+"""
+
+from collections.abc import Callable
+from functools import partial
+from typing import final
+
+import trio
+
+from simulator.world.heap import EventHeap
+
+
+@final
+class Pulse:
+    """The life of one process; a `pivot.actors.timeline.Timeline`.
+
+    Attributes:
+        stops: how often it was stopped.
+        held: how much was held back so far.
+    """
+
+    def __init__(self, heap: EventHeap) -> None:
+        self.stops = 0
+        self.held = 0
+        self._heap = heap
+        self._stopped = False
+        self._dead = False
+        self._waiting: list[Callable[[], None]] = []
+
+    @property
+    def stopped(self) -> bool:
+        """Whether it is stopped now."""
+        return self._stopped
+
+    def stop(self) -> None:
+        """Let nothing happen to it until it goes on."""
+        self.stops += not self._stopped
+        self._stopped = True
+
+    def go_on(self) -> None:
+        """Let everything happen that was held, each as an event of its own."""
+        self._stopped = False
+        waiting, self._waiting = self._waiting, []
+        for call in waiting:
+            self._heap.call_soon(partial(self.deliver, call))
+
+    def end(self) -> None:
+        """The process is dead: nothing happens to it any more."""
+        self._dead = True
+        self._waiting.clear()
+
+    def deliver(self, call: Callable[[], None]) -> None:
+        """Let something happen to it now, or when it goes on."""
+        if self._dead:
+            return
+        if self._stopped:
+            self.held += 1
+            self._waiting.append(call)
+        else:
+            call()
+
+    async def running(self) -> None:
+        """Wait until it runs, if it is stopped."""
+        while self._stopped and not self._dead:
+            going_on = trio.Event()
+            self.deliver(going_on.set)
+            await going_on.wait()
+
+    # Timeline ----------------------------------------------------------------------------------------------------
+
+    def monotonic_s(self) -> float:
+        """See `Timeline.monotonic_s`."""
+        return self._heap.monotonic_s()
+
+    def call_soon(self, call: Callable[[], None]) -> None:
+        """See `Timeline.call_soon`."""
+        self._heap.call_soon(partial(self.deliver, call))
+
+    def call_later(self, delay_s: float, call: Callable[[], None]) -> "PulseTimer":
+        """See `Timeline.call_later`."""
+        return PulseTimer(self, self._heap, delay_s, call)
+
+
+@final
+class PulseTimer:
+    """A call that was scheduled for a process and can be taken back, also while it is held."""
+
+    __slots__ = ("_call", "_pulse", "_timer")
+
+    def __init__(self, pulse: Pulse, heap: EventHeap, delay_s: float, call: Callable[[], None]) -> None:
+        self._pulse = pulse
+        self._call: Callable[[], None] | None = call
+        self._timer = heap.call_later(delay_s, self._due)
+
+    def cancel(self) -> None:
+        """See `Timer.cancel`."""
+        self._call = None
+        self._timer.cancel()
+
+    def _due(self) -> None:
+        self._pulse.deliver(self._fire)
+
+    def _fire(self) -> None:
+        if self._call is not None:
+            self._call()
