@@ -102,7 +102,6 @@ def serve(
     log_level: Annotated[
         Literal["debug", "info", "warning", "error"] | None, Parameter(env_var="PIVOT_LOG_LEVEL")
     ] = None,
-    until_stdin_ends: Annotated[bool, Parameter(negative="", show=False)] = False,  # for programs that start members
 ) -> None:
     """Run a member: a leader, or a node that follows one."""
     from pivot.config import Key
@@ -122,8 +121,7 @@ def serve(
         log=log,
         log_level=log_level,
     )
-    settings = flags.over(read_settings(config)) if config is not None else flags
-    serve(settings, until_stdin_ends=until_stdin_ends)
+    serve(flags.over(read_settings(config)) if config is not None else flags)
 
 
 sim = App(name="sim", help="Experiments in the simulator: fuzz plans, replay one.", group=_RUN)

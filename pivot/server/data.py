@@ -109,13 +109,6 @@ def add_data_routes(app: QuartTrio, member: Member, hub: Hub) -> None:
     """Serve the keys of one member's store."""
     storage = member.storage
 
-    @app.before_request
-    async def refuse_leading_separators() -> Response | None:
-        path = request.scope["path"]  # `request.path` has lost them
-        if path.startswith("//"):
-            return error_response(HTTPStatus.BAD_REQUEST, str(BadKeyError(path[1:41], "begins with a separator")))
-        return None
-
     @app.get("/")
     @answering_errors
     async def keys() -> Response:
@@ -167,7 +160,7 @@ def _add_watch_route(app: QuartTrio, storage: Ref, hub: Hub) -> None:
     @app.websocket("/<path:key>")
     async def subscribe(key: str) -> None:
         try:
-            check_pattern(websocket.scope["path"].removeprefix("/"))  # see `refuse_leading_separators`
+            check_pattern(websocket.scope["path"].removeprefix("/"))  # the router drops leading separators
         except BadKeyError as error:
             await websocket.accept()  # pyright: ignore[reportUnknownMemberType] - Quart leaves it open
             await websocket.close(CLOSE_BAD_KEY, str(error)[:120])

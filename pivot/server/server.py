@@ -12,7 +12,7 @@ from typing import Final, final
 
 import msgspec
 import trio
-from quart import Response
+from quart import Response, request
 from quart_trio import QuartTrio
 from werkzeug.exceptions import HTTPException
 
@@ -25,7 +25,7 @@ from pivot.core.entry import canonical
 from pivot.core.notices import CaughtUp, Notice
 from pivot.core.questions import Entries, Get, Put
 from pivot.engine.base import StorageEngine
-from pivot.errors import ConfigError
+from pivot.errors import BadKeyError, ConfigError
 from pivot.server.backup import add_backup_route
 from pivot.server.data import ASK_DEADLINE_S, add_data_routes
 from pivot.server.hub import Hub
@@ -128,6 +128,13 @@ class Server:
         add_backup_route(app, self.member)
 
         add_operator_routes(app, self.member, self._board)
+
+        @app.before_request
+        async def refuse_leading_separators() -> Response | None:
+            path = request.scope["path"]  # `request.path` has lost them, and so has the router
+            if path.startswith("//"):
+                return error_response(HTTPStatus.BAD_REQUEST, str(BadKeyError(path[1:41], "begins with a separator")))
+            return None
 
         @app.get("/_pivot/<path:route>")
         async def nothing(route: str) -> Response:

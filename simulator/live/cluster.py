@@ -11,7 +11,7 @@ import signal
 import subprocess
 import sys
 from collections.abc import AsyncGenerator
-from contextlib import asynccontextmanager, nullcontext
+from contextlib import asynccontextmanager
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Final, final
@@ -56,7 +56,7 @@ class LiveCluster:
 
     Attributes:
         plan: who takes part and what is replicated.
-        folder: where members keep their state, each in a folder of its name; meaningless unless the plan says so.
+        folder: where members keep their state, each in a folder of its name, when the plan says so.
     """
 
     def __init__(self, plan: Plan, nursery: trio.Nursery, *, proxied: bool, folder: Path) -> None:
@@ -297,8 +297,7 @@ async def live_cluster(plan: Plan, *, proxied: bool = False) -> AsyncGenerator[L
     Raises:
         LiveClusterError: a member does not come up.
     """
-    on_disk = plan.durability == "full"
-    with TemporaryDirectory(prefix="pivot-") if on_disk else nullcontext("") as folder:
+    with TemporaryDirectory(prefix="pivot-") as folder:
         async with trio.open_nursery() as nursery:
             cluster = LiveCluster(plan, nursery, proxied=proxied, folder=Path(folder))
             try:

@@ -2,7 +2,8 @@
 
 Layer: simulator/live (composition root of that process). Run by its path, so that it need not load the simulator:
 `python -P member.py CONFIG CLOCK`. CONFIG is a file as for `pivot serve --config`; CLOCK holds, in 8 bytes, how far the
-clock is ahead (ns, little-endian, signed), and may change at any time. See `cluster`.
+clock is ahead (ns, little-endian, signed), and may change at any time. It stops on SIGTERM, and when its stdin ends:
+whoever starts it keeps the other end of that pipe, and leaves no member behind even when killed. See `cluster`.
 """
 
 import mmap
@@ -23,4 +24,4 @@ def skewed_clock(file: Path) -> WallClock:
 
 
 if __name__ == "__main__":
-    serve(read_settings(Path(sys.argv[1])), until_stdin_ends=True, wall=skewed_clock(Path(sys.argv[2])))
+    serve(read_settings(Path(sys.argv[1])), wall=skewed_clock(Path(sys.argv[2])), until_stdin_ends=True)

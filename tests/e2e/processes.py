@@ -12,11 +12,14 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+from simulator.live import member as live_member
+
 WAIT_S = 30.0
 """Longest that anything here is waited for, s; a bound for what hangs, not a measure."""
 COMMAND = [sys.executable, "-m", "pivot"]
 SERVE = (*COMMAND, "serve")
-SKEWED = (sys.executable, str(Path(__file__).with_name("skewed_member.py")))
+LIVE_MEMBER = (sys.executable, "-P", str(live_member.__file__))
+"""Takes a configuration file, and a file that says how wrong its clock is."""
 
 
 def clean_environment(extra: Mapping[str, str] | None = None) -> dict[str, str]:
@@ -81,12 +84,22 @@ def serving(
 ) -> Generator[Serving, None, None]:
     """Run a member with these flags, on a port that the system picks unless they name one."""
     log = folder / f"serve-{time.monotonic_ns()}.log"
-    told = ("--listen" in flags) or ("PIVOT_LISTEN" in (environment or {})) or ("--config" in flags)
+    told = (
+        program is not SERVE
+        or ("--listen" in flags)
+        or ("PIVOT_LISTEN" in (environment or {}))
+        or ("--config" in flags)
+    )
     command = [*program, *flags, *(() if told else ("--listen", "127.0.0.1:0"))]
     with (
         log.open("w") as stderr,
         subprocess.Popen(
-            command, stdout=subprocess.PIPE, stderr=stderr, text=True, env=clean_environment(environment)
+            command,
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=stderr,
+            text=True,
+            env=clean_environment(environment),
         ) as process,
     ):
         try:

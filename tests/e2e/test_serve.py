@@ -13,9 +13,10 @@ import pytest
 import trio
 
 from pivot.client import Client
+from simulator.live.member import OFFSET_BYTES
 from tests.e2e.processes import (
     COMMAND,
-    SKEWED,
+    LIVE_MEMBER,
     WAIT_S,
     Serving,
     clean_environment,
@@ -144,17 +145,23 @@ def test_a_conflict_is_one_line_that_names_the_key_the_winner_and_the_loser(tmp_
     assert (conflict["key"], conflict["winner"], conflict["loser"]) == ("settings", newer, older)
 
 
+def live_member(folder: Path, setting: str, *, ahead_s: int = 0) -> AbstractContextManager[Serving]:
+    """A member of a live cluster, whose clock may be ahead."""
+    file, clock = folder / "live.toml", folder / "live.clock"
+    file.write_text(f'listen = "127.0.0.1:0"\nlog = "json"\n{setting}\n[[keys]]\npath = "settings"\n')
+    clock.write_bytes((ahead_s * 10**9).to_bytes(OFFSET_BYTES, "little", signed=True))
+    return serving(folder, str(file), str(clock), program=LIVE_MEMBER)
+
+
 def test_a_write_that_is_rejected_is_one_line_that_names_the_key_and_the_reason(tmp_path: Path) -> None:
-    with serving(tmp_path, *KEYS, "--name", "exact") as leader:
-        file = tmp_path / "fast.toml"
-        file.write_text(
-            f'listen = "127.0.0.1:0"\ncluster_url = "{leader.url}"\nlog = "json"\n[[keys]]\npath = "settings"\n'
-        )
-        with serving(tmp_path, "120", "--config", str(file), program=SKEWED) as node:
-            eventually(lambda: healthy_peers(node) == [leader.url])
-            pivot_json("set", "settings", "1", "--url", node.url)
-            eventually(lambda: any(event["event"] == "rejected" for event in node.events()))
-            rejected = next(event for event in node.events() if event["event"] == "rejected")
+    with (
+        serving(tmp_path, *KEYS) as leader,
+        live_member(tmp_path, f'cluster_url = "{leader.url}"', ahead_s=120) as node,
+    ):
+        eventually(lambda: healthy_peers(node) == [leader.url])
+        pivot_json("set", "settings", "1", "--url", node.url)
+        eventually(lambda: any(event["event"] == "rejected" for event in node.events()))
+        rejected = next(event for event in node.events() if event["event"] == "rejected")
     assert (rejected["key"], rejected["level"]) == ("settings", "warning")
     assert "clock_ahead" in rejected["reason"]
 
@@ -255,17 +262,13 @@ def test_a_signal_stops_it_cleanly_with_clients_connected(tmp_path: Path, number
         assert "Traceback" not in node.log + leader.log
 
 
-def test_it_stops_cleanly_when_stdin_ends_if_it_was_told_so(tmp_path: Path) -> None:
-    command = [*COMMAND, "serve", "--listen", "127.0.0.1:0", "--key", "a", "--until-stdin-ends"]
-    with subprocess.Popen(
-        command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, env=clean_environment()
-    ) as process:
-        assert process.stdin is not None
-        assert process.stdout is not None
-        assert process.stdout.readline().startswith("listening")
-        process.stdin.write("what is said there does not matter")
-        process.stdin.close()
-        assert process.wait(WAIT_S) == 0
+def test_a_member_of_a_live_cluster_stops_cleanly_when_its_stdin_ends(tmp_path: Path) -> None:
+    with live_member(tmp_path, 'name = "n1"') as member:
+        stdin = member.process.stdin
+        assert stdin is not None
+        stdin.write("what is said there does not matter")
+        stdin.close()
+        assert member.process.wait(WAIT_S) == 0
 
 
 def test_a_node_on_disk_that_is_killed_brings_its_writes_to_the_leader_later(tmp_path: Path) -> None:

@@ -129,7 +129,8 @@ def test_the_variable_names_the_server_and_the_flag_wins(server: Serving) -> Non
 
 
 def test_output_that_nobody_reads_on_ends_a_command_quietly(server: Serving) -> None:
-    for verb in (("status",), ("get", "settings"), ("watch", "settings")):
+    pivot_json("set", "unread/key", "1", "--url", server.url)
+    for verb in (("status",), ("get", "unread/key"), ("watch", "unread/key")):
         reader, writer = os.pipe()
         os.close(reader)
         command = [*COMMAND, *verb, "--url", server.url]
