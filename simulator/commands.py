@@ -5,6 +5,7 @@ Layer: simulator (edge). Data goes to stdout, talk to stderr. Exit codes: 0 noth
 
 import json
 import sys
+from collections import Counter
 from pathlib import Path
 
 from rich.console import Console
@@ -30,6 +31,7 @@ def fuzz(*, trials: int, seed: int, nodes: int | None, nemesis: str | None, runs
         raise BadPlanError("trials", f"is {trials}, it must be at least 1")
     talk = Console(stderr=True)
     failed = 0
+    reached: Counter[str] = Counter()
     columns = (
         TextColumn("fuzz"),
         BarColumn(),
@@ -41,13 +43,15 @@ def fuzz(*, trials: int, seed: int, nodes: int | None, nemesis: str | None, runs
         task = progress.add_task("0 failures", total=trials)
         for number in range(seed, seed + trials):
             run = Run.of(draw(number, nodes=nodes, nemeses=kinds))
+            reached.update(run.outcome.reached)
             if run.violations:
                 failed += 1
                 _report(run, runs, talk, as_json=as_json)
             progress.update(task, advance=1, description=f"{failed} failures")
     if as_json:
-        print(json.dumps({"trials": trials, "seed": seed, "failed": failed}))
+        print(json.dumps({"trials": trials, "seed": seed, "failed": failed, "reached": dict(sorted(reached.items()))}))
     else:
+        talk.print("reached: " + ", ".join(f"{what} {count}" for what, count in sorted(reached.items())), markup=False)
         print(f"{trials} plans, seeds {seed} to {seed + trials - 1}: {failed} failures")
     return 1 if failed else 0
 

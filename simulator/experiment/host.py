@@ -70,6 +70,7 @@ class Host:
         """Start its process; False when there is one."""
         if self.member is not None:
             return False
+        kept = self.table()
         self.lives += 1
         self._held += self.pulse.held
         self.pulse = Pulse(self._heap)
@@ -85,6 +86,7 @@ class Host:
         )
         member.on_notice(lambda notice: on_notice(self.name, notice))
         if self.name == LEADER:
+            self._see(tuple(kept.values()))  # a crash may have left there what nobody was told
             member.watch(self._see)
         self._process = trio.CancelScope()
         nursery.start_soon(self._run, self._process, member)

@@ -13,6 +13,7 @@ from typing import Final, assert_never, final
 import msgspec
 import trio
 
+from pivot.core.collection import Change, DropRow
 from pivot.core.entry import Entry
 from pivot.core.notices import ActorRestarted, Collected, Conflict, Diverged, Notice, Reissued, Rejected, Withdrawn
 from pivot.core.questions import ConfirmFollowers, Result
@@ -179,7 +180,9 @@ class World:
     def _do(self, operation: Workload | Confirm | Fault) -> None:
         match operation:
             case Write() | Push() | Delete() | Read():
-                self._clients.ask(self._hosts[operation.member], operation)
+                host = self._hosts[operation.member]
+                self._counts["operations under a wrong clock"] += host.clock.offset_ns != 0
+                self._clients.ask(host, operation)
             case Confirm():
                 member = self._hosts[operation.member].member
                 if member is not None:
@@ -240,19 +243,24 @@ class World:
         if not ran and not wipe:
             return
         before, collected = host.table(), host.collected()
+        unheard: tuple[Change, ...] = ()
         if ran:
-            self._losses.note_appearance(before, host.crash())
+            unheard = host.crash()
+            self._losses.note_appearance(before, unheard)
             self._trace.record(self._heap.now_ns, "crashed", host.name)
         if wipe:
             host.lose_disk()
+            self._counts["versions wiped"] += len(before)
         left = [other.table() for other in self._hosts.values()]
-        count = self._losses.note_loss(before, left)
-        if wipe or self._plan.durability != "full":
+        if self._plan.durability == "full" and not wipe:
+            dropped = [change.key for change in unheard if isinstance(change, DropRow)]
+            left.append({key: before[key] for key in dropped if key in before})  # its floor stands for them
+        else:
             # A new life begins without the floor that stood for what was collected; who has such a tombstone still may
             # drop it yet, for word of that floor may be on its way.
             living = [{key: entry for key, entry in table.items() if not entry.deleted} for table in left]
-            count += self._losses.note_loss(collected, living)
-        self._counts["versions gone"] += count
+            self._counts["versions gone"] += self._losses.note_loss(collected, living)
+        self._counts["versions gone"] += self._losses.note_loss(before, left)
 
     def _end_faults(self) -> None:
         """The safety phase is over: nothing is broken any more."""
@@ -295,11 +303,15 @@ class World:
 
     def _quiet(self) -> bool:
         """Whether all members that run are equal and have nothing left to offer."""
-        members = [host.member for host in self._hosts.values() if host.member is not None]
-        if any(member.outbox_size() for member in members):
+        hosts = [host for host in self._hosts.values() if host.member is not None]
+        if any(host.member is not None and host.member.outbox_size() for host in hosts):
             return False
-        tables = [member.table() for member in members]
-        return all(same_versions(tables[0], table) for table in tables[1:])
+        tables = [host.table() for host in hosts]
+        if not all(same_versions(tables[0], table) for table in tables[1:]):
+            return False
+        leader = self._hosts[LEADER]
+        # A leader in a new life may not have heard yet of deletions that its nodes know.
+        return leader.member is None or all(knows({**leader.collected(), **leader.table()}, t) for t in tables)
 
     def _outcome(self, converged_ns: int | None) -> Outcome:
         tables = {name: host.table() for name, host in self._hosts.items() if host.member is not None}
@@ -341,6 +353,11 @@ def same_versions(one: dict[str, Entry], other: dict[str, Entry]) -> bool:
     return {key: e.version for key, e in one.items() if not e.deleted} == {
         key: e.version for key, e in other.items() if not e.deleted
     }
+
+
+def knows(one: dict[str, Entry], other: dict[str, Entry]) -> bool:
+    """Whether a table has everything that another one has, tombstones too, or something greater."""
+    return all(key in one and one[key].version >= entry.version for key, entry in other.items())
 
 
 def _do_not_care(result: Result) -> None:

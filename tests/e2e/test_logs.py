@@ -9,14 +9,18 @@ from pivot.core.entry import Entry
 from pivot.core.notices import (
     ActorRestarted,
     CaughtUp,
+    Collected,
     Conflict,
+    Diverged,
     EpochReset,
     Notice,
     PeerDown,
     PeerRefused,
     PeerUp,
+    Reissued,
     Rejected,
     StorageRefused,
+    Withdrawn,
 )
 from pivot.logs import LogFormat, configure_logs, log_notice
 from pivot.types import Address, Epoch, StoreId
@@ -35,6 +39,10 @@ LINES: list[tuple[Notice, str, tuple[str, ...]]] = [
     (EpochReset("users/*", Epoch("e1"), Epoch("e2")), "reset", ("users/*", "e1", "e2")),
     (Conflict(version(9, "a"), version(5, "b")), "conflict", ("settings", "9", "5")),
     (Rejected("users/a", "clock_ahead"), "rejected", ("users/a", "clock_ahead")),
+    (Reissued("users/a", 5, 9, "a clock was ahead"), "reissued", ("users/a", "5", "9", "a clock was ahead")),
+    (Withdrawn("users/a", "left to its author"), "withdrawn", ("users/a", "left to its author")),
+    (Collected("users/*", 7, 42), "collected", ("users/*", "7", "42")),
+    (Diverged("users/*", 3), "diverged", ("users/*", "3")),
     (StorageRefused("disk full"), "storage refused", ("disk full",)),
     (ActorRestarted("node", "KeyError"), "actor restarted", ("node", "KeyError")),
 ]

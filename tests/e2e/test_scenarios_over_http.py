@@ -12,9 +12,9 @@ from tests.scenarios.stories import STORIES
 from tests.scenarios.test_simulated import assert_ends_as_expected
 
 WITHIN_S = 60.0
-AT_ONCE_S = 2.0
+AT_ONCE_S = 5.0
 """Longest that a member may take to answer, on a busy machine."""
-ALWAYS = ("S0", "S1", "S2", "S3", "S14", "S15", "S16")
+ALWAYS = ("S0", "S1", "S2", "S3", "S14", "S15")
 LONG = tuple(name for name in STORIES if name not in (*ALWAYS, "S20"))
 
 

@@ -95,8 +95,7 @@ def test_a_disk_that_recovers_beyond_a_torn_record_would_be_seen(monkeypatch: py
 
     monkeypatch.setattr(Disk, "_recover", recover_all)
     with pytest.raises(AssertionError, match="half a commit"):
-        for seed in SEEDS:
-            numbers(crashed(seed, "normal", Trouble()))
+        _ = [numbers(crashed(seed, "normal", Trouble())) for seed in SEEDS]
 
 
 def test_the_same_seed_takes_the_same() -> None:

@@ -41,9 +41,9 @@ EFFECTS = {
     "one_way": "messages lost: cut",
     "isolate": "messages lost: cut",
     "crash": "messages lost: down",
-    "skew": "versions rejected",
+    "skew": "operations under a wrong clock",
     "weather": "messages duplicated",
-    "wipe": "versions gone",
+    "wipe": "versions wiped",
     "pause": "events held by stopped processes",
     "disk": "commits failed",
     "lies": "commits lost",
@@ -54,12 +54,12 @@ EFFECTS = {
 @pytest.mark.parametrize("kind", NEMESES)
 def test_a_drawn_fault_has_an_effect_that_is_counted_and_nothing_is_lost_by_it(kind: str) -> None:
     reached = 0
-    for seed in range(40):
+    for seed in range(20):
         run = Run.of(draw(seed, nemeses=(kind,)))
         assert run.verdict == "ok", run
         reached += run.outcome.reached.get(EFFECTS[kind], 0)
     assert reached > 0
-    calm = [Run.of(draw(seed, nemeses=())).outcome.reached for seed in range(10)]
+    calm = [Run.of(draw(seed, nemeses=())).outcome.reached for seed in range(5)]
     assert not any(EFFECTS[kind] in each for each in calm)
 
 
@@ -75,8 +75,8 @@ def test_a_plan_is_the_same_after_a_trip_through_json(kind: str) -> None:
         ('"do": "pause",\n    "member": "n1"', '"do": "pause",\n    "member": "n7"', "steps[0].operation"),
         ('"fail": 0.5', '"fail": 1.5', "steps[1].operation.trouble"),
         ('"full": true', '"full": 3', "steps[1].operation.trouble.full"),
-        ('"do": "confirm",\n    "member": "leader"', '"do": "confirm",\n    "member": "n1"', "steps[2].operation.member"),
-        ('"do": "read"', '"do": "reed"', "steps[3].operation"),
+        ('"confirm",\n    "member": "leader"', '"confirm",\n    "member": "n1"', "steps[2].operation.member"),
+        ('"do": "read"', '"do": "reed"', "steps[3].operation.do"),
     ],
 )  # fmt: skip
 def test_a_wrong_field_is_named_with_its_path(old: str, new: str, path: str) -> None:
