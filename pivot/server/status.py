@@ -10,6 +10,7 @@ import msgspec
 
 from pivot.actors.mailbox import MailboxStatistics
 from pivot.actors.member import Member
+from pivot.actors.ref import Ref
 from pivot.config import Config
 from pivot.core.notices import Conflict, Diverged, Notice, PeerDown, PeerRefused, PeerUp, Rejected, StorageRefused
 from pivot.core.questions import CollectionInfo, Describe, StoreInfo
@@ -129,7 +130,7 @@ class StatusBoard:
             ActorError: it does not answer.
             DeadlineError: it does not answer in time.
         """
-        info = await self._member.storage.ask(Describe(), deadline_s=deadline_s)
+        info = await Ref(self._member).ask(Describe(), deadline_s=deadline_s)
         assert isinstance(info, StoreInfo), info
         config = self._member.config
         return Status(

@@ -8,7 +8,8 @@ import trio.testing
 
 from pivot.actors.entropy import SystemEntropy
 from pivot.actors.member import Member
-from pivot.actors.timeline import TrioTimeline
+from pivot.actors.tasks import run_member
+from pivot.actors.trio_timeline import TrioTimeline
 from pivot.config import Config, Key, Knobs
 from pivot.core.messages import PROTOCOL, Ack, Envelope, Hello
 from pivot.engine.memory import MemoryEngine
@@ -17,7 +18,7 @@ from pivot.transport.codec import encode
 from pivot.transport.http import ENDED, FULL, NO_STREAM, HttpTransport
 from pivot.transport.http_client import HttpClient
 from pivot.types import Address, Epoch, StoreId
-from simulator.loop import run
+from simulator.runtimes.loop import run
 from simulator.world.heap import EventHeap
 from simulator.world.network import Network
 from simulator.world.rng import Streams
@@ -190,7 +191,6 @@ async def test_a_member_greets_until_its_leader_is_back_when_it_was_away_for_lon
             knobs=Knobs(retry_s_min=0.01, retry_s_max=0.04, greet_s=0.02),
         ),
         member=NODE,
-        engine=MemoryEngine(store=StoreId("s1"), epoch=EPOCH),
         transport=transport,
         timeline=pair.timeline,
         wall=lambda: 1,
@@ -200,7 +200,7 @@ async def test_a_member_greets_until_its_leader_is_back_when_it_was_away_for_lon
     async with trio.open_nursery() as nursery:
         if isinstance(pair.timeline, TrioTimeline):
             nursery.start_soon(pair.timeline.run)
-        await nursery.start(member.run)
+        await nursery.start(run_member, member, MemoryEngine(store=StoreId("s1"), epoch=EPOCH))
         with trio.fail_after(PATIENCE_S):
             await transport.enough.wait()
         assert not pair.leader.received

@@ -18,7 +18,8 @@ import pytest
 import trio
 from quart_trio import QuartTrio
 
-from pivot.actors.timeline import Timeline, TrioTimeline
+from pivot.actors.timeline import Timeline
+from pivot.actors.trio_timeline import TrioTimeline
 from pivot.core.entry import Entry
 from pivot.core.messages import (
     PROTOCOL,
@@ -46,7 +47,7 @@ from pivot.transport.http_client import HttpClient
 from pivot.transport.http_server import add_transport_routes
 from pivot.types import Address, Epoch, MemberId, StoreId
 from simulator.live.proxy import Proxy
-from simulator.loop import run
+from simulator.runtimes.loop import run
 from simulator.world.heap import EventHeap
 from simulator.world.latency import ConstantLatency, UniformLatency
 from simulator.world.link import Conditions
