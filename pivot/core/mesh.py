@@ -3,13 +3,14 @@
 Layer: core (pure). Theory of operation:
 
     our leader is away for `leader_timeout_s`   the entries under the nodes key say who else there is
-    every heartbeat from then on                a peek at up to `SOURCES` of them, for a few collections each
+    every heartbeat from then on                a peek at up to `SOURCES` of them for each collection, a few at a time,
+                                                not while an earlier one waits for its answer (`ack_repeat_s`)
     a glimpse that we have asked for            storage judges and merges it; the next peek goes on where it ended
     silence for `greet_s`                       another node instead
     our leader is back                          nothing more is asked for, and what still comes is ignored
     a peek                                      storage reads, and we answer; nothing is remembered of who asked
 
-A peek that is lost is made again by the next heartbeat. What we have read of a peer's feed is forgotten with the
+What we have read of a peer's feed is forgotten with the
 outage: the next one begins with what the leader had not confirmed when we lost it, which is little.
 Start at `Mesh.tick`.
 """
@@ -38,8 +39,6 @@ SOURCES: Final = 2
 """Most nodes that we read from at a time."""
 PEEKS_MAX: Final = 16
 """Most peeks at one node in one heartbeat; with more collections than that they take turns."""
-PEEKS_KEPT: Final = 8 * PEEKS_MAX
-"""Most peeks whose answers are still believed."""
 GIVING_MAX: Final = 64
 """Most peeks of others that wait for storage; what is above that is made again by those who asked."""
 
@@ -56,7 +55,7 @@ class Source:
         life: of its store, once it has answered.
         positions: collection -> how much of its feed we have.
         useless: collections for which storage does not take what it has.
-        peeks: ordinal -> collection of the peeks under way, oldest first.
+        peeks: collection -> ordinal of the peek under way, and when it left.
         turn: number of the collection that comes next.
     """
 
@@ -66,7 +65,7 @@ class Source:
     life: Epoch = NO_EPOCH
     positions: dict[str, int] = field(default_factory=dict[str, int])
     useless: dict[str, None] = field(default_factory=dict[str, None])
-    peeks: dict[int, str] = field(default_factory=dict[int, str])
+    peeks: dict[str, tuple[int, float]] = field(default_factory=dict[str, tuple[int, float]])
     turn: int = 0
 
 
@@ -105,6 +104,7 @@ class Mesh:
         self._looking = False
         self._sources: dict[Address, Source] = {}
         self._tried: dict[Address, None] = {}
+        self._ours: dict[Address, None] = {}
         self._given: dict[int, Given] = {}
         self._glimpses: dict[int, tuple[Source, Glimpse]] = {}
         self._ordinal = 0
@@ -144,16 +144,19 @@ class Mesh:
             self._looking = bool(asked)
             effects += asked
         for source in self._sources.values():
-            effects += self._peek_in_turn(source)
+            effects += self._peek_in_turn(now, source)
         return [*effects, SetTimer(MESH, knobs.heartbeat_s, knobs.heartbeat_s)]
 
     def glimpse(self, now: Now, event: Received, glimpse: Glimpse) -> list[Effect]:
         """Let storage judge what another node has, if we have asked for it."""
-        source = next((source for source in self._sources.values() if glimpse.ordinal in source.peeks), None)
-        if source is None or source.peeks.pop(glimpse.ordinal) != glimpse.collection:
+        path = glimpse.collection
+        source = next((s for s in self._sources.values() if s.peeks.get(path, (0, 0))[0] == glimpse.ordinal), None)
+        if source is None:
             return []
+        del source.peeks[path]
         if event.store == self._store:
-            return self._end((source.address,))  # that was us
+            self._ours[source.address] = None
+            return self._end((source.address,))
         effects: list[Effect] = []
         source.since_s = now.monotonic_s
         if not source.heard:
@@ -163,7 +166,6 @@ class Mesh:
             source.life = glimpse.life
             source.positions.clear()
             source.useless.clear()
-        path = glimpse.collection
         if glimpse.since not in (0, source.positions.get(path, 0)):
             return effects  # late; what starts at 0 begins its feed again, and so do we
         question = MergeFromPeer(path, glimpse.epoch, glimpse.cursor, glimpse.entries, glimpse.acks)
@@ -175,7 +177,8 @@ class Mesh:
     def _look(self, now: Now, found: Entries) -> list[Effect]:
         """Choose among the nodes that there are; each node begins elsewhere, and those that failed come last."""
         known = (peer_address(entry.data, self._networks) for entry in found.entries)
-        others = sorted(dict.fromkeys(at for at in known if at and at not in self._sources and at != self._upstream))
+        not_these = {**self._sources, **self._ours, self._upstream: None}
+        others = sorted(dict.fromkeys(at for at in known if at and at not in not_these))
         if all(at in self._tried for at in others):
             self._tried.clear()
         digest = hashlib.blake2b(self._store.encode(), digest_size=8).digest()
@@ -184,22 +187,22 @@ class Mesh:
         effects: list[Effect] = []
         for address in fresh[: SOURCES - len(self._sources)]:
             source = self._sources[address] = Source(address, now.monotonic_s)
-            effects += self._peek_in_turn(source)
+            effects += self._peek_in_turn(now, source)
         return effects
 
-    def _peek_in_turn(self, source: Source) -> list[Effect]:
+    def _peek_in_turn(self, now: Now, source: Source) -> list[Effect]:
         """Ask a node for some collections, those that waited longest."""
-        paths = tuple(path for path in self._following if path not in source.useless)
+        late_s = now.monotonic_s - self._config.knobs.ack_repeat_s
+        asked = {path: None for path, (_, left_s) in source.peeks.items() if left_s >= late_s}
+        paths = tuple(path for path in self._following if path not in source.useless and path not in asked)
         count = min(PEEKS_MAX, len(paths))
         chosen = [paths[(source.turn + place) % len(paths)] for place in range(count)]
         source.turn += count
-        return [self._peek(source, path) for path in chosen]
+        return [self._peek(now, source, path) for path in chosen]
 
-    def _peek(self, source: Source, path: str) -> Send:
+    def _peek(self, now: Now, source: Source, path: str) -> Send:
         self._ordinal += 1
-        source.peeks[self._ordinal] = path
-        if len(source.peeks) > PEEKS_KEPT:
-            del source.peeks[next(iter(source.peeks))]
+        source.peeks[path] = (self._ordinal, now.monotonic_s)
         place = self._following[path].place
         peek = Peek(
             ordinal=self._ordinal,
@@ -251,9 +254,9 @@ class Mesh:
         source, glimpse = self._glimpses.pop(purpose.ordinal, (None, None))
         if source is None or glimpse is None or not isinstance(result, Position):
             return []
-        return self._merged(source, glimpse, result)
+        return self._merged(now, source, glimpse, result)
 
-    def _merged(self, source: Source, glimpse: Glimpse, result: Position) -> list[Effect]:
+    def _merged(self, now: Now, source: Source, glimpse: Glimpse, result: Position) -> list[Effect]:
         path = glimpse.collection
         if not result.applied:
             source.useless[path] = None  # it has seen too little, or too much else; another may do
@@ -261,7 +264,7 @@ class Mesh:
         if source.life != glimpse.life or source.address not in self._sources:
             return []
         source.positions[path] = glimpse.next
-        return [self._peek(source, path)] if glimpse.next < glimpse.head else []
+        return [self._peek(now, source, path)] if glimpse.next < glimpse.head else []
 
     def _give(self, path: str, given: Given, piece: FeedSlice) -> list[Effect]:
         glimpse = Glimpse(

@@ -12,8 +12,6 @@ again. Start at `merge_from_peer`.
 
 from typing import Final
 
-from msgspec.structs import replace
-
 from pivot.config import Knobs
 from pivot.core.collection import Collection, FeedSlice, Place, PutRow, Row
 from pivot.core.decision import Decision
@@ -36,14 +34,16 @@ def read_for_peer(store: Store, knobs: Knobs, question: ReadForPeer) -> FeedSlic
     if _has_missed(store, collection, place):
         return Failed("busy", "everything is being read again")
     known = question.cursor if question.epoch == place.epoch else 0
-    since = at = question.since if question.since <= collection.head else 0
+    since = question.since if question.since <= collection.head else 0
+    next_ = since
+    rows: tuple[Row, ...] = ()
     for _ in range(SLICES_MAX):
-        piece = collection.feed(at, rows_max=knobs.page_rows, bytes_max=knobs.page_bytes)
+        piece = collection.feed(next_, rows_max=knobs.page_rows, bytes_max=knobs.page_bytes)
         rows = tuple(row for row in piece.rows if row.acked is None or row.acked > known)
-        at = piece.next
-        if rows or at >= piece.head:
+        next_ = piece.next
+        if rows or next_ >= piece.head:
             break
-    return replace(piece, since=since, rows=rows, place=place)
+    return FeedSlice(since=since, rows=rows, next=next_, head=collection.head, place=place)
 
 
 def merge_from_peer(store: Store, now: Now, to: ReplyTo, question: MergeFromPeer) -> list[Effect]:

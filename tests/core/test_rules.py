@@ -74,8 +74,8 @@ RULES = (
          (switches.a_node_pushes_during_a_resync_from_its_position,), RESURRECTED),
     Rule("H3 own position", resyncs.a_machine_stops_in_the_middle_of_a_resync,
          (switches.the_position_of_a_resync_is_kept_as_the_cursor,), DIVERGED),
-    # A re-sync whose floor is not above the cursor ends at its first page, before it judges what is absent; and what was
-    # confirmed beyond that page is not absent.
+    # A re-sync whose floor is not above the cursor ends at its first page, before it judges what is absent, and what
+    # was confirmed beyond that page is not absent.
     Rule("H4", resyncs.a_late_word_that_something_was_collected_arrives_after_recovery,
          (switches.word_that_something_was_collected_always_counts, switches.a_resync_goes_on_above_its_floor,
           mesh_switches.what_lies_beyond_a_resync_is_absent), FORGOTTEN),
