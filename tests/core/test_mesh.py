@@ -278,3 +278,11 @@ def test_only_so_many_peeks_wait_for_storage() -> None:
     node = started()
     asked = [run(node, received(peek_of_another(), sender=f"other-{number}")) for number in range(GIVING_MAX + 1)]
     assert [len(only(effects, Ask)) for effects in asked] == [1] * GIVING_MAX + [0]
+
+
+def test_what_cannot_be_asked_of_storage_now_is_left_to_the_next_time() -> None:
+    node, effects = reading(1)
+    node._asks.limit = 0
+    assert not questions(run(node, received(glimpse(one(only(sent(effects), Peek))))))
+    assert not run(node, received(peek_of_another()))
+    assert one(only(sent(run(node, TimerFired(MESH))), Peek)).since == 0
