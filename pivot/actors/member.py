@@ -26,9 +26,11 @@ from pivot.core.messages import (
     Ack,
     Digest,
     Envelope,
+    Glimpse,
     Gone,
     Hello,
     Page,
+    Peek,
     Push,
     PushAck,
     Refused,
@@ -107,6 +109,7 @@ class Member:
         self._store: Store | None = None
         upstreams = dict.fromkeys(filter(None, config.upstreams().values()))
         self._actors = {Address(url): f"{NODE} of {url}" if len(upstreams) > 1 else NODE for url in upstreams}
+        self._listeners = {path: self._actors.get(Address(url), LEADER) for path, url in config.upstreams().items()}
         self._mailboxes: dict[str, Mailbox] = {}
         transport.attach(self)
 
@@ -135,7 +138,7 @@ class Member:
         knobs, upstreams = self.config.knobs, self.config.upstreams()
         self.store, self.epoch = image.store, image.epoch
         self._board.open(image.store, image.epoch)
-        listeners = {path: self._actors.get(Address(upstream), LEADER) for path, upstream in upstreams.items()}
+        listeners = self._listeners
         follows = {path: bool(upstream) for path, upstream in upstreams.items()}
         self._store = store = Store(image.store, image.epoch, follows, knobs, image.changes, seq=image.seq)
         storage = StorageBehaviour(store, listeners=listeners, knobs=knobs)
@@ -156,9 +159,7 @@ class Member:
             actor=name,
             upstream=next(address for address, actor in self._actors.items() if actor == name),
             collections=paths,
-            cluster_id=config.cluster_id,
-            foreign_cluster=config.foreign_cluster,
-            knobs=knobs,
+            config=config,
         )
 
     def _actor(self, name: str, create: Callable[[], Behaviour]) -> Actor:
@@ -232,6 +233,8 @@ class Member:
                 actor = LEADER
             case Welcome() | Refused() | Reset() | Gone() | Page() | PushAck() | Stale() | Repair():
                 actor = self._actors.get(via, "")
+            case Peek() | Glimpse():
+                actor = self._listeners.get(body.collection, "")
             case _:
                 assert_never(body)
         mailbox = self._mailboxes.get(actor)

@@ -3,6 +3,7 @@
 from functools import partial
 
 import httpx
+import msgspec
 import trio
 import trio.testing
 
@@ -28,10 +29,12 @@ from simulator.world.transport import SimulatedTransport
 from tests.contracts.transports import (
     DOWN,
     FOR_EVER_S,
+    GLIMPSE,
     HELLO,
     LEADER,
     NODE,
     PATIENCE_S,
+    PEEK,
     UP,
     Pair,
     Recorder,
@@ -107,6 +110,18 @@ async def test_an_envelope_arrives_equal_and_typed_when_a_leader_sends_it(pair: 
     assert all(envelope in sent for envelope, _ in pair.node.received)
     assert {type(envelope.body) for envelope, _ in pair.node.received} == {type(body) for body in DOWN}
     assert {via for _, via in pair.node.received} == {pair.leader_address}
+
+
+@over("simulated", "asgi", "sockets")
+async def test_a_peek_is_answered_equal_and_typed_when_no_stream_is_open(pair: Pair) -> None:
+    asked, said = up(pair, PEEK), down(GLIMPSE)
+    pair.node_transport.send(asked)
+    await pair.leader.until(lambda: len(pair.leader.lines) == 1)
+    assert pair.leader.received[0] == (asked, Address(NODE))
+    pair.leader_transport.send(down(msgspec.structs.replace(GLIMPSE, ordinal=6)))  # the answer to another
+    pair.leader_transport.send(said)
+    await pair.node.has(encode(said))
+    assert all(via == pair.leader_address for _, via in pair.node.received)
 
 
 @over("simulated", "asgi", "sockets")

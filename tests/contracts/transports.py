@@ -25,9 +25,11 @@ from pivot.core.messages import (
     PROTOCOL,
     Ack,
     Envelope,
+    Glimpse,
     Hello,
     Message,
     Page,
+    Peek,
     Push,
     PushAck,
     Refused,
@@ -68,6 +70,8 @@ _ENTRIES: Final = (
     Entry("users/ann", 1, 0, '{"name":"Änn\\n\u2028"}', deleted=False, prev=0, origin=StoreId("s1")),
     Entry("users/bob", 1, 2, "", deleted=True, prev=None, origin=StoreId("s2")),
 )
+PEEK: Final = Peek(7, "users/*", _EPOCH, 3, _EPOCH, 2, "c")
+GLIMPSE: Final = Glimpse(7, "users/*", _EPOCH, 3, _ENTRIES, (0, 9), 5, 5, _EPOCH, 4)
 UP: Final[tuple[ToLeader, ...]] = (
     Subscribe("users/*", _EPOCH, 7),
     Ack("users/*", _EPOCH, 2**62),
