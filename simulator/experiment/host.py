@@ -134,6 +134,10 @@ class Host:
         table = self.table()
         return {key: entry for key, entry in self._seen.items() if entry.deleted and key not in table}
 
+    def mark(self) -> tuple[int, int]:
+        """Equal as long as its process, if it has one, holds the same."""
+        return (self.lives, -2 if self.member is None else self.member.commits())
+
     def disk_statistics(self) -> DiskStatistics:
         """What became of the commits of all its disks."""
         if self.disk is None:

@@ -152,6 +152,8 @@ class World:
         self._late_ns = 0  # what `settle` took so far
         self._safe_ns = 0
         self._converged_ns: int | None = None
+        self._marks: list[tuple[int, int]] = []  # of the hosts when they were compared last
+        self._was_quiet = False
 
     def begin(self) -> None:
         """Schedule everything: a safety phase, then a liveness phase; see `Plan`."""
@@ -324,6 +326,13 @@ class World:
         return all(host.running for host in self._hosts.values()) and self._quiet()
 
     def _quiet(self) -> bool:
+        """Whether all members that run are equal and have nothing left to offer; compared when something changed."""
+        marks = [host.mark() for host in self._hosts.values()]
+        if marks != self._marks:
+            self._marks, self._was_quiet = marks, self._compare()
+        return self._was_quiet
+
+    def _compare(self) -> bool:
         """Whether all members that run are equal and have nothing left to offer."""
         hosts = [host for host in self._hosts.values() if host.member is not None]
         if any(host.member is not None and host.member.outbox_size() for host in hosts):

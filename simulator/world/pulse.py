@@ -18,6 +18,7 @@ class Pulse:
 
     Attributes:
         stops: how often it was stopped.
+        stopped: whether it is stopped now.
         ended: whether it is dead.
         held: how much was held back so far.
     """
@@ -26,23 +27,18 @@ class Pulse:
         self.stops = 0
         self.held = 0
         self._heap = heap
-        self._stopped = False
+        self.stopped = False
         self.ended = False
         self._waiting: list[Callable[[], None]] = []
 
-    @property
-    def stopped(self) -> bool:
-        """Whether it is stopped now."""
-        return self._stopped
-
     def stop(self) -> None:
         """Let nothing happen to it until it goes on."""
-        self.stops += not self._stopped
-        self._stopped = True
+        self.stops += not self.stopped
+        self.stopped = True
 
     def go_on(self) -> None:
         """Let everything happen that was held, each as an event of its own."""
-        self._stopped = False
+        self.stopped = False
         waiting, self._waiting = self._waiting, []
         for call in waiting:
             self._heap.call_soon(partial(self.deliver, call))
@@ -54,19 +50,17 @@ class Pulse:
 
     def deliver(self, call: Callable[[], None]) -> None:
         """Let something happen to it now, or when it goes on."""
-        if self.ended:
-            return
-        if self._stopped:
+        if not (self.stopped or self.ended):
+            call()
+        elif not self.ended:
             self.held += 1
             self._waiting.append(call)
-        else:
-            call()
 
     # Timeline ----------------------------------------------------------------------------------------------------
 
     def monotonic_s(self) -> float:
         """See `Timeline.monotonic_s`."""
-        return self._heap.monotonic_s()
+        return self._heap.now_ns / 1e9
 
     def call_soon(self, call: Callable[[], None]) -> None:
         """See `Timeline.call_soon`."""
@@ -94,7 +88,8 @@ class PulseTimer:
         self._timer.cancel()
 
     def _due(self) -> None:
-        self._pulse.deliver(self._fire)
+        if self._call is not None:
+            self._pulse.deliver(self._fire if self._pulse.stopped else self._call)
 
     def _fire(self) -> None:
         if self._call is not None:
