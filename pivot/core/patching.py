@@ -22,7 +22,7 @@ from pivot.errors import BadValueError
 from pivot.types import JsonValue
 
 VALUE_BYTES_MAX: Final = 2**20
-"""Longest value that a patch may make, bytes of canonical JSON; many small patches add up."""
+"""Longest value that a client may write, bytes; also of what a patch makes, since many small ones add up."""
 
 
 def patched(data: str, patch: str) -> str:

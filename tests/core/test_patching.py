@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 from pivot.core.entry import canonical
 from pivot.core.patching import VALUE_BYTES_MAX, patched
 from pivot.errors import BadValueError
+from pivot.types import JsonValue
 
 
 @pytest.mark.parametrize(
@@ -52,7 +53,8 @@ def test_what_cannot_be_merged_is_refused_by_its_place(data: str, patch: str, wo
 
 
 NAMES = st.sampled_from("abc")
-LEAVES = st.sampled_from([None, True, 1, 1.0, "x", [], [{}]])
+PLAIN: list[JsonValue] = [None, True, 1, 1.0, "x", [], [{}]]
+LEAVES = st.sampled_from(PLAIN)
 INNER = st.dictionaries(NAMES, LEAVES | st.dictionaries(NAMES, LEAVES, max_size=2), max_size=2)
 OBJECTS = st.dictionaries(NAMES, LEAVES | INNER, max_size=3)
 
