@@ -25,7 +25,7 @@ from pivot.core.entry import Entry
 from pivot.core.events import LinkLost, Received
 from pivot.core.health import HealthBehaviour
 from pivot.core.leader import LeaderBehaviour
-from pivot.core.lineage import Lineage
+from pivot.core.lineage import NO_LINEAGE
 from pivot.core.messages import (
     Ack,
     Digest,
@@ -97,7 +97,7 @@ class Member:
         self.config = config
         self.store = StoreId("")
         self.epoch = Epoch("")
-        self._lineage = Lineage()
+        self._lineage = NO_LINEAGE
         self._engine = engine
         self._board = Switchboard(
             member=member,

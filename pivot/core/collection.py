@@ -115,7 +115,7 @@ class SetPlace(msgspec.Struct, frozen=True, gc=False, tag="place"):
 
 
 class ClearAcks(msgspec.Struct, frozen=True, gc=False, tag="clear"):
-    """Our upstream begins a new life: of this collection it has confirmed nothing but what has a number up to `kept`."""
+    """Our upstream begins a new life: of this collection it has confirmed what has a number up to `kept`."""
 
     collection: str
     kept: int = 0

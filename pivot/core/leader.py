@@ -38,7 +38,7 @@ from pivot.core.events import (
     Unwatch,
 )
 from pivot.core.leading import PENDING_MAX, Leading, Purpose
-from pivot.core.lineage import Lineage
+from pivot.core.lineage import NO_LINEAGE, Lineage
 from pivot.core.messages import PROTOCOL, Ack, Digest, Hello, Push, Refused, Reset, Subscribe, Welcome
 from pivot.core.notices import PeerDown, PeerRefused, PeerUp
 from pivot.types import Address, Epoch, MemberId, Now, StoreId
@@ -64,7 +64,7 @@ class LeaderBehaviour:
         self,
         *,
         epoch: Epoch,
-        lineage: Lineage = Lineage(),
+        lineage: Lineage = NO_LINEAGE,
         collections: Iterable[str],
         cluster_id: str,
         knobs: Knobs,

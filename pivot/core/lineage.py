@@ -57,3 +57,7 @@ class Lineage(msgspec.Struct, frozen=True):
     def after(self, epoch: Epoch, seq: int) -> "Lineage":
         """The lineage of the life that follows `epoch`, in which `seq` was the greatest number."""
         return Lineage((*self.lives, Life(epoch, seq))[-LIVES_MAX:])
+
+
+NO_LINEAGE: Final = Lineage()
+"""Of a store that has just begun."""

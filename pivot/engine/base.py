@@ -15,7 +15,7 @@ from typing import Protocol
 import msgspec
 
 from pivot.core.collection import Change
-from pivot.core.lineage import Lineage
+from pivot.core.lineage import NO_LINEAGE, Lineage
 from pivot.types import Epoch, StoreId
 
 
@@ -34,7 +34,7 @@ class StoreImage(msgspec.Struct, frozen=True):
     epoch: Epoch
     changes: Iterable[Change]
     seq: int = 0
-    lineage: Lineage = Lineage()
+    lineage: Lineage = NO_LINEAGE
 
 
 class StorageEngine(Protocol):

@@ -25,7 +25,7 @@ from urllib.parse import quote
 import msgspec
 
 from pivot.core.collection import Change
-from pivot.core.lineage import Lineage
+from pivot.core.lineage import NO_LINEAGE, Lineage
 from pivot.engine.schema import (
     APPLICATION_ID,
     SCHEMA_VERSION,
@@ -66,9 +66,7 @@ class Opened(msgspec.Struct, frozen=True):
     lineage: Lineage
 
 
-def open_store(
-    file: Path, *, new_id: Callable[[], str], durability: Durability, begins: bool = True
-) -> Opened:
+def open_store(file: Path, *, new_id: Callable[[], str], durability: Durability, begins: bool = True) -> Opened:
     """Open the store in `file`, or begin one.
 
     Args:
@@ -100,7 +98,7 @@ def open_store(
             upgrade(database)
             begin_life(database, new_id())
             database.execute("COMMIT")
-        opened = _identify(database, changes, load_lineage(database) if begins else Lineage())
+        opened = _identify(database, changes, load_lineage(database) if begins else NO_LINEAGE)
         database.execute(f"PRAGMA synchronous = {durability}")
     except BaseException:
         database.close()

@@ -73,7 +73,7 @@ def create(database: sqlite3.Connection, store: str, epoch: str) -> None:
 
 
 def upgrade(database: sqlite3.Connection) -> None:
-    """Make the tables of an earlier version what they are now, within the transaction at hand; no harm when they are."""
+    """Make the tables of an earlier version what they are now, within the transaction at hand."""
     (version,) = database.execute("PRAGMA user_version").fetchone()
     if version == 1:  # which began another life only where commits may have been lost, and then forgot the one before
         database.execute(_LIVES)

@@ -184,7 +184,8 @@ class SqliteEngine:
         opened = self._connect(begins=False)
         try:
             if (opened.store, opened.epoch) != self._identity:
-                self._hopeless = "is another store now; start again"
+                known = self._identity is not None and opened.store == self._identity[0]
+                self._hopeless = f"{'was opened by somebody else' if known else 'is another store now'}; start again"
             elif self._doubt is not None:
                 self._hopeless = _settle(opened, self._doubt)
         except BaseException:

@@ -20,7 +20,7 @@ from pivot.core.collection import (
     SetRetention,
 )
 from pivot.core.entry import Entry
-from pivot.core.lineage import Lineage
+from pivot.core.lineage import NO_LINEAGE
 from pivot.engine.base import StoreImage
 from pivot.types import Epoch, StoreId
 
@@ -38,7 +38,7 @@ class Contents:
 
     def __init__(self, epoch: Epoch) -> None:
         self.epoch = epoch
-        self.lineage = Lineage()
+        self.lineage = NO_LINEAGE
         self.rows: dict[str, tuple[str, Row]] = {}
         self.places: dict[str, Place] = {}
         self._retentions: dict[str, SetRetention] = {}

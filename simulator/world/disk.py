@@ -11,7 +11,8 @@ up to the first record that is torn, so what a crash takes is always a suffix, n
     any, while fsync lies      likewise, though they were answered as safe
     any, a commit on its way   that one: it is not there, or torn, or there although nobody was told
 
-Every opening begins another life of the store, which is a record, too; see `pivot.core.lineage`. Start at `SimulatedEngine.commit`, then `Disk.crash`.
+Every opening begins another life of the store, which is a record, too; see `pivot.core.lineage`.
+Start at `SimulatedEngine.commit`, then `Disk.crash`.
 """
 
 from collections.abc import Callable, Sequence
