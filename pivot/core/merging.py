@@ -4,7 +4,8 @@ Layer: core (pure). Each function takes one question, checks that it is about wh
 ever deleted because it is absent, but at the end of a re-sync, which is the one time when absence says something:
 
     a local row that the leader does not have        its author's write ...
-    confirmed in this life of the leader             was deleted, and its tombstone collected: drop it
+    confirmed in this life, within what we read      was deleted, and its tombstone collected: drop it
+    confirmed beyond it (another node told us)       comes with the next page: it stays
     not confirmed, stamp <= greatest collected       may have been deleted so: write it again under a later stamp
     not confirmed, stamp > greatest collected        cannot have been: it waits in the outbox as before
 
@@ -111,7 +112,8 @@ def _judge_absent(decision: Decision, now: Now, collection: Collection, row: Row
     """See the table on top."""
     entry = row.entry
     if row.acked is not None:
-        drop(decision, collection, row, "deleted at the leader while we were away")
+        if row.acked <= question.next:
+            drop(decision, collection, row, "deleted at the leader while we were away")
     elif entry.stamp <= question.collected:
         above = max(question.clock, question.collected, entry.stamp)
         stamp = decision.store.clock.tick(wall_ns=now.wall_ns, above=above)
@@ -131,8 +133,10 @@ def follow_epoch(store: Store, to: ReplyTo, question: FollowEpoch) -> list[Effec
     # A change after `kept` is gone there, and its key is back under its number before, which we may have passed without
     # seeing it: the key had moved on when we read there, or its tombstone had been collected.
     cursor, head = (before.cursor, before.head) if before.head <= question.kept else (0, 0)
+    # A floor above our cursor may be gone there, and a re-sync would wait for it; below, it judges what peers give us.
+    floor = before.floor if before.floor <= cursor else 0
     # What an earlier life collected may still be somewhere: our next writes must be greater.
-    place = Place(question.epoch, cursor, collected=before.collected, cluster=before.cluster, head=head)
+    place = Place(question.epoch, cursor, floor, before.collected, before.cluster, head)
     if collection.acked_max > question.kept:  # else there is nothing to look for among all rows
         decision.stage(ClearAcks(collection.path, question.kept))
     decision.stage(SetPlace(collection.path, place))

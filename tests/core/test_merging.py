@@ -219,12 +219,16 @@ def test_what_the_leader_has_kept_of_the_life_before_stays_read_and_confirmed() 
     assert (desk.store[USERS].outbox_size, desk.store[USERS].acked_max) == (2, 7)
 
 
-@pytest.mark.parametrize(("head", "goes_on"), [(7, 5), (8, 0)], ids=["all is there", "more was there"])
-def test_a_node_reads_on_in_a_new_life_if_it_never_read_what_is_gone_there(head: int, goes_on: int) -> None:
+@pytest.mark.parametrize(
+    ("head", "floor", "after"),
+    [(7, 4, place(5, epoch=B, floor=4, head=7)), (7, 6, place(5, epoch=B, head=7)), (8, 4, place(0, epoch=B))],
+    ids=["all is there", "a re-sync begins again", "more was there"],
+)
+def test_a_node_reads_on_in_a_new_life_if_it_never_read_what_is_gone_there(head: int, floor: int, after: Place) -> None:
     desk = following_desk(cursor=0)
     desk.ask(MergePage(USERS, A, 0, (), (), 5, 0, head))
-    after = Position(place(goes_on, epoch=B, head=head if goes_on else 0), applied=True)
-    assert desk.ask(FollowEpoch(USERS, A, B, 7)) == after
+    desk.ask(HearFloor(USERS, A, floor, 0))
+    assert desk.ask(FollowEpoch(USERS, A, B, 7)) == Position(after, applied=True)
 
 
 def test_what_an_earlier_life_of_the_leader_collected_still_lifts_our_writes_above_it() -> None:
