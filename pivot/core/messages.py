@@ -6,7 +6,7 @@ Layer: core (pure). Every message can be repeated without harm and is only belie
     Hello ------------------------------->          who I am, what I follow
           <------------------------------- Welcome  (or Refused, with the reason)
     Subscribe(epoch, cursor) ------------->         per collection: where I am
-          <------------------------------- Reset    that epoch is not mine: start at 0, offer everything
+          <------------------------------- Reset    that epoch is not mine now: this much of it is; offer me the rest
           <------------------------------- Gone     tombstones after that cursor were collected: read all again
           <------------------------------- Page     rows after `since`; applied only if it starts at the cursor
     Ack(epoch, cursor) ------------------->         opens the window; repeated as a sign of life
@@ -15,6 +15,10 @@ Layer: core (pure). Every message can be repeated without harm and is only belie
           <------------------------------- Stale    what you had seen is too little to judge those rows: Gone
     Digest(sums) ------------------------->         I have everything of yours, and yet another digest
           <------------------------------- Repair   all of mine in the buckets that differ; offer me yours
+
+    node                                    another node of the same leader
+    Peek(position) ----------------------->         our leader is away: what do you have that I lack?
+          <------------------------------- Glimpse  that, and how much of our leader I have seen
 
 Start at `Message`; `Envelope` is what a transport carries.
 """
@@ -100,18 +104,28 @@ class Subscribe(
     resync: bool = False
 
 
-class Reset(msgspec.Struct, frozen=True, gc=False, tag="reset", tag_field="type", forbid_unknown_fields=True):
-    """You spoke of a life that is not mine.
+class Reset(
+    msgspec.Struct,
+    frozen=True,
+    gc=False,
+    tag="reset",
+    tag_field="type",
+    forbid_unknown_fields=True,
+    omit_defaults=True,
+):
+    """You spoke of a life that is not mine, or not any more.
 
     Attributes:
         collection: which one.
         answers: epoch the node named; the answer counts only while the node is still there.
         epoch: the leader's own.
+        kept: up to this number the life that the node named is the beginning of the leader's own; see `lineage`.
     """
 
     collection: str
     answers: Epoch
     epoch: Epoch
+    kept: Number = 0
 
 
 class Page(
@@ -255,11 +269,63 @@ class Repair(msgspec.Struct, frozen=True, gc=False, tag="repair", tag_field="typ
     seqs: tuple[Number, ...]
 
 
+class Peek(msgspec.Struct, frozen=True, gc=False, tag="peek", tag_field="type", forbid_unknown_fields=True):
+    """A node whose leader is away asks another node for what it has.
+
+    Attributes:
+        ordinal: the sender's number of this peek, so that the answer says which one it answers.
+        collection: which one.
+        life: life of the other node's store that `since` is about; empty = none known.
+        since: where to go on in that store's own feed.
+        epoch: life of the leader that the sender follows; empty = it knows none.
+        cursor: how much of that life the sender has: what the leader confirmed up to there it need not get.
+        cluster: id of its cluster; empty matches any.
+    """
+
+    ordinal: Number
+    collection: str
+    life: Epoch
+    since: Number
+    epoch: Epoch
+    cursor: Number
+    cluster: str
+
+
+class Glimpse(msgspec.Struct, frozen=True, gc=False, tag="glimpse", tag_field="type", forbid_unknown_fields=True):
+    """Answer to one peek.
+
+    Attributes:
+        ordinal: that of the peek.
+        collection: which one.
+        life: life of the answering store.
+        since: where the piece starts in its feed; 0 when it has begun another life.
+        entries: versions in feed order.
+        acks: the leader's number of each entry; 0 = it has not confirmed that version.
+        next: where the piece ends.
+        head: end of the feed when it was read.
+        epoch: life of the leader that the answering node follows; empty = it knows none.
+        cursor: how much of that life it had when the piece was read.
+    """
+
+    ordinal: Number
+    collection: str
+    life: Epoch
+    since: Number
+    entries: tuple[Entry, ...]
+    acks: tuple[Number, ...]
+    next: Number
+    head: Number
+    epoch: Epoch
+    cursor: Number
+
+
 ToLeader: TypeAlias = Hello | Subscribe | Ack | Push | Digest
 ToNode: TypeAlias = Welcome | Refused | Reset | Gone | Page | PushAck | Stale | Repair
+AmongNodes: TypeAlias = Peek | Glimpse
 Message: TypeAlias = (
     Hello | Subscribe | Ack | Push | Digest | Welcome | Refused | Reset | Gone | Page | PushAck | Stale | Repair
-)
+    | Peek | Glimpse
+)  # fmt: skip
 
 
 class Envelope(msgspec.Struct, frozen=True, gc=False, forbid_unknown_fields=True):

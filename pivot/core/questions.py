@@ -140,7 +140,7 @@ class Missed(msgspec.Struct, frozen=True, gc=False):
 
 
 class MergePage(msgspec.Struct, frozen=True, gc=False):
-    """Merge a page of our leader's feed and move the cursor, if it starts exactly there."""
+    """Merge a page of our leader's feed, whose end was `head`, and move the cursor, if it starts exactly there."""
 
     collection: str
     epoch: Epoch
@@ -149,6 +149,7 @@ class MergePage(msgspec.Struct, frozen=True, gc=False):
     seqs: tuple[int, ...]
     next: int
     floor: int
+    head: int = 0
 
 
 class MergeResync(msgspec.Struct, frozen=True, gc=False):
@@ -189,11 +190,12 @@ class HearFloor(msgspec.Struct, frozen=True, gc=False):
 
 
 class FollowEpoch(msgspec.Struct, frozen=True, gc=False):
-    """Our leader's life is `epoch`: start at 0 and offer everything, if we still follow `answers`."""
+    """Our leader's life is `epoch`, if we still follow `answers`: only what that had up to `kept` holds in it, too."""
 
     collection: str
     answers: Epoch
     epoch: Epoch
+    kept: int = 0
 
 
 class Wipe(msgspec.Struct, frozen=True, gc=False):
@@ -222,6 +224,28 @@ class Confirmed(msgspec.Struct, frozen=True, gc=False):
     """How many rows left the outbox, committed."""
 
     rows: int
+
+
+class ReadForPeer(msgspec.Struct, frozen=True, gc=False):
+    """Read a piece of our feed for another node, which has `cursor` of our leader's life `epoch`."""
+
+    collection: str
+    since: int
+    epoch: Epoch
+    cursor: int
+
+
+class MergeFromPeer(msgspec.Struct, frozen=True, gc=False):
+    """Merge what another node has, when it had seen `cursor` of our leader's life `epoch`.
+
+    `acks` has the leader's number of each version, 0 where it has confirmed none.
+    """
+
+    collection: str
+    epoch: Epoch
+    cursor: int
+    entries: tuple[Entry, ...]
+    acks: tuple[int, ...]
 
 
 class Restamp(msgspec.Struct, frozen=True, gc=False):
@@ -352,9 +376,9 @@ Question: TypeAlias = (
     | Patch  # -> Written or Misfit
     | Get | ListAll  # -> Entries
     | ListKeys  # -> Keys
-    | ReadFeed | ReadOutbox  # -> FeedSlice
+    | ReadFeed | ReadOutbox | ReadForPeer  # -> FeedSlice
     | MergePushed  # -> Merged or Missed
-    | MergePage | MergeResync | FollowEpoch | HearFloor | Restamp | Wipe  # -> Position
+    | MergePage | MergeResync | MergeFromPeer | FollowEpoch | HearFloor | Restamp | Wipe  # -> Position
     | Confirm | MendBuckets  # -> Confirmed
     | Collect | ConfirmFollowers | Decommission  # -> Retained
     | CompareDigest  # -> Digested

@@ -34,7 +34,7 @@ ACK_TIMEOUT_S_MAX: Final = 60.0
 
 def add_data_routes(app: QuartTrio, member: Member) -> None:
     """Serve the keys of one member's store."""
-    storage = member.storage
+    storage = Ref(member)
 
     @app.post("/<path:key>")
     @answering_errors

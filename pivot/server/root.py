@@ -18,6 +18,7 @@ from quart import Response, request
 from quart_trio import QuartTrio
 
 from pivot.actors.member import Member
+from pivot.actors.ref import Ref
 from pivot.core.questions import Keys, ListKeys
 from pivot.errors import BadQueryError
 from pivot.server.answers import ASK_DEADLINE_S, answering_errors, json_response
@@ -107,7 +108,7 @@ async def _keys(member: Member) -> KeysPage:
     page = _number("page", 1, None)
     limit = _number("limit", _PAGE_KEYS, PAGE_KEYS_MAX)
     containing = request.args.get("filter", "")
-    found = await member.storage.ask(ListKeys(containing), deadline_s=ASK_DEADLINE_S)
+    found = await Ref(member).ask(ListKeys(containing), deadline_s=ASK_DEADLINE_S)
     assert isinstance(found, Keys), found
     return KeysPage(found.keys[(page - 1) * limit : page * limit], page, limit, len(found.keys), containing)
 
