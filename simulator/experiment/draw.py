@@ -19,6 +19,7 @@ from simulator.experiment.operations import (
     Partition,
     Pause,
     Push,
+    Read,
     Restart,
     Resume,
     SetDisk,
@@ -64,7 +65,7 @@ def draw(seed: int, *, nodes: int | None = None, nemeses: tuple[str, ...] = NEME
     durability: Durability = choose.choice(("full", "full", "full", "normal", "memory", "memory"))
     chosen = [kind for kind in NEMESES if kind in nemeses and streams.stream("plan", kind, "in").chance(0.4)]
     members = (LEADER, *(f"n{number}" for number in range(1, count + 1)))
-    steps = _workload(streams.stream("plan", "workload"), members)
+    steps = _workload(streams.stream("plan", "workload"), members) + _reads(streams.stream("plan", "reads"), members)
     for kind in chosen:
         steps += _faults(kind, streams.stream("plan", kind), members)
     return Plan(
@@ -111,6 +112,16 @@ def _workload(stream: Stream, members: tuple[str, ...]) -> list[Step]:
                 operation = Write(member, key, {"n": number})
         steps.append(Step(round(at_s, 3), operation))
     return steps
+
+
+def _reads(stream: Stream, members: tuple[str, ...]) -> list[Step]:
+    """Reads of the keys that have a name, in pairs at one member: what was seen once must be seen again."""
+    steps: list[Step] = []
+    for _ in range(5 + stream.below(15)):
+        read = Read(stream.choice(members), stream.choice(("settings", "users/a", "users/b", "users/c")))
+        begin = stream.uniform(0.5, _SAFETY_S - 4)
+        steps += [Step(round(begin, 3), read), Step(round(begin + stream.exponential(1.0), 3), read)]
+    return [step for step in steps if step.at_s < _SAFETY_S]
 
 
 def _faults(kind: str, stream: Stream, members: tuple[str, ...]) -> list[Step]:

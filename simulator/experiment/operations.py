@@ -26,6 +26,7 @@ class Write(_Operation, frozen=True, tag="write"):
     member: str
     key: str
     value: JsonValue
+    client: str = ""
 
 
 class Push(_Operation, frozen=True, tag="push"):
@@ -34,6 +35,7 @@ class Push(_Operation, frozen=True, tag="push"):
     member: str
     pattern: str
     value: JsonValue
+    client: str = ""
 
 
 class Delete(_Operation, frozen=True, tag="delete"):
@@ -41,6 +43,7 @@ class Delete(_Operation, frozen=True, tag="delete"):
 
     member: str
     pattern: str
+    client: str = ""
 
 
 class Read(_Operation, frozen=True, tag="read"):
@@ -48,6 +51,7 @@ class Read(_Operation, frozen=True, tag="read"):
 
     member: str
     key: str
+    client: str = ""
 
 
 class Confirm(_Operation, frozen=True, tag="confirm"):
@@ -174,24 +178,24 @@ def check_operation(path: str, operation: Operation, members: tuple[str, ...]) -
         raise BadPlanError(path, str(error)) from None
 
 
-def write(member: str, key: str, value: JsonValue) -> Write:
-    """A client sets `key` at `member`."""
-    return Write(member, key, value)
+def write(member: str, key: str, value: JsonValue, *, client: str = "") -> Write:
+    """A client sets `key` at `member`; without a name it is the one client that only asks this member."""
+    return Write(member, key, value, client)
 
 
-def push(member: str, pattern: str, value: JsonValue) -> Push:
-    """A client adds an entry to the list `pattern` at `member`."""
-    return Push(member, pattern, value)
+def push(member: str, pattern: str, value: JsonValue, *, client: str = "") -> Push:
+    """A client (see `write`) adds an entry to the list `pattern` at `member`."""
+    return Push(member, pattern, value, client)
 
 
-def delete(member: str, pattern: str) -> Delete:
-    """A client deletes `pattern` at `member`."""
-    return Delete(member, pattern)
+def delete(member: str, pattern: str, *, client: str = "") -> Delete:
+    """A client (see `write`) deletes `pattern` at `member`."""
+    return Delete(member, pattern, client)
 
 
-def read(member: str, key: str) -> Read:
-    """A client reads `key` at `member`."""
-    return Read(member, key)
+def read(member: str, key: str, *, client: str = "") -> Read:
+    """A client (see `write`) reads `key` at `member`."""
+    return Read(member, key, client)
 
 
 def confirm(member: str) -> Confirm:

@@ -17,10 +17,12 @@ from pivot.core.collection import Change, DropRow
 from pivot.core.entry import Entry
 from pivot.core.notices import ActorRestarted, Collected, Conflict, Diverged, Notice, Reissued, Rejected, Withdrawn
 from pivot.core.questions import ConfirmFollowers, Result
+from simulator.errors import crash_site
 from simulator.experiment.clients import PATIENCE_NS, Clients
-from simulator.experiment.history import LedgerLine, Record, final_stamps, ledger
+from simulator.experiment.history import final_stamps, ledger
 from simulator.experiment.host import Host
 from simulator.experiment.losses import Losses
+from simulator.experiment.observer import Observer
 from simulator.experiment.operations import (
     Confirm,
     Crash,
@@ -42,55 +44,18 @@ from simulator.experiment.operations import (
     Workload,
     Write,
 )
+from simulator.experiment.outcome import Outcome
 from simulator.experiment.plan import LEADER, Plan
 from simulator.loop import run, sleep_until
 from simulator.world.disk import DiskStatistics, Trouble
 from simulator.world.heap import EventHeap
-from simulator.world.network import Network, NetworkStatistics
+from simulator.world.network import Network
 from simulator.world.rng import Streams
 from simulator.world.topology import star
-from simulator.world.trace import Trace, TraceEvent
+from simulator.world.trace import Trace
 
 LOOK_NS: Final = 100_000_000
 """How often the world looks whether it has converged: 0.1 s."""
-
-
-class Outcome(msgspec.Struct, frozen=True, kw_only=True):
-    """What a played plan left behind.
-
-    Attributes:
-        hash: rolling hash over everything that happened.
-        events: how many events that were.
-        converged_s: when all members were equal for good, and nothing was left to say; None = never.
-        ended_s: virtual time at the end.
-        tables: member -> key -> version at the end, tombstones included.
-        records: what clients saw.
-        late: operations that a member left without an answer although it ran.
-        ledger: what became of every acknowledged write.
-        conflicts: lost updates that members reported.
-        appeared: (key, stamp) of versions that members wrote on their own, or that a crash left behind untold.
-        broken: what members said that only a bug makes them say.
-        reached: how often what happened; a fault that touched nothing proves nothing.
-        settled: whether members became equal in time at every `settle`.
-        network: what the network did.
-        trace: every event, when they were kept.
-    """
-
-    hash: str
-    events: int
-    converged_s: float | None
-    ended_s: float
-    tables: dict[str, dict[str, Entry]]
-    records: tuple[Record, ...]
-    late: tuple[Record, ...]
-    ledger: tuple[LedgerLine, ...]
-    conflicts: int
-    appeared: dict[tuple[str, int], None]
-    broken: tuple[str, ...]
-    reached: dict[str, int]
-    settled: bool
-    network: NetworkStatistics
-    trace: tuple[TraceEvent, ...]
 
 
 def play(plan: Plan, *, keep_trace: bool = False) -> Outcome:
@@ -100,16 +65,25 @@ def play(plan: Plan, *, keep_trace: bool = False) -> Outcome:
         plan: what to play.
         keep_trace: whether every event is kept; memory then grows with the run.
 
+    Returns:
+        What it left behind, also when a member crashed for good or the run had no end, which are our bugs.
+
     Raises:
-        SimulationError: the run itself went wrong.
-        Exception: a member crashed for good, which is our bug.
+        SimulationError: it could not begin.
     """
+    worlds: list[World] = []
 
     async def main(heap: EventHeap) -> Outcome:
         world = World(plan, heap, keep_trace=keep_trace)
+        worlds.append(world)
         return await world.play()
 
-    return run(main, seed=plan.seed)
+    try:
+        return run(main, seed=plan.seed)
+    except Exception as error:
+        if not worlds:
+            raise
+        return worlds[0].crashed(error)
 
 
 @final
@@ -128,7 +102,9 @@ class World:
         self._losses = Losses()
         self._counts: Counter[str] = Counter()
         self._lied = False
+        self._observer = Observer(plan, heap, self._network)
         self._broken: list[str] = []
+        self._crashes: list[str] = []
         self._settled = True
         self._nursery: trio.Nursery | None = None
 
@@ -158,7 +134,8 @@ class World:
                     converged_ns = None
                 elif converged_ns is None:
                     converged_ns = heap.now_ns
-                if converged_ns is not None and heap.now_ns > safe_ns:
+                is_over = heap.now_ns > safe_ns and converged_ns is not None
+                if self._observer.silent(converged=is_over):
                     break
             outcome = self._outcome(converged_ns)
             nursery.cancel_scope.cancel()
@@ -193,6 +170,7 @@ class World:
     def _fault(self, fault: Fault) -> None:
         label = str(fault.__struct_config__.tag)
         self._trace.record(self._heap.now_ns, "fault", "", label=label, payload=msgspec.json.encode(fault))
+        self._observer.upset()
         match fault:
             case Partition():
                 self._network.partition(fault.groups)
@@ -231,6 +209,7 @@ class World:
         assert self._nursery is not None, "the world is being played"
         if host.start(self._nursery, self._notice):
             self._trace.record(self._heap.now_ns, "started", host.name)
+            self._observer.follow(host)
 
     def _resume(self, host: Host) -> None:
         if host.member is not None and host.pulse.stopped:
@@ -242,8 +221,10 @@ class World:
         ran = host.member is not None
         if not ran and not wipe:
             return
+        self._observer.measure(host)
         before, collected = host.table(), host.collected()
         unheard: tuple[Change, ...] = ()
+        known = before
         if ran:
             unheard = host.crash()
             self._losses.note_appearance(before, unheard)
@@ -254,6 +235,7 @@ class World:
         left = [other.table() for other in self._hosts.values()]
         if self._plan.durability == "full" and not wipe:
             dropped = [change.key for change in unheard if isinstance(change, DropRow)]
+            known = {key: entry for key, entry in before.items() if key not in dropped}
             left.append({key: before[key] for key in dropped if key in before})  # its floor stands for them
         else:
             # A new life begins without the floor that stood for what was collected; who has such a tombstone still may
@@ -261,6 +243,15 @@ class World:
             living = [{key: entry for key, entry in table.items() if not entry.deleted} for table in left]
             self._counts["versions gone"] += self._losses.note_loss(collected, living)
         self._counts["versions gone"] += self._losses.note_loss(before, left)
+        self._observer.ended(host, known, self._excuse(host, wipe=wipe))
+
+    def _excuse(self, host: Host, *, wipe: bool) -> str:
+        """Why a member may know less when it starts again; empty = it may not."""
+        if wipe:
+            return "its disk is lost"
+        if self._plan.durability != "full":
+            return f"its durability is {self._plan.durability}"
+        return "its disk lied" if host.disk_statistics().lied else ""
 
     def _end_faults(self) -> None:
         """The safety phase is over: nothing is broken any more."""
@@ -291,7 +282,7 @@ class World:
                 if not self._lied:
                     self._broken.append(f"{member} had all of {notice.collection} and yet not the same")
             case ActorRestarted():
-                self._broken.append(f"{notice.actor} of {member} crashed: {notice.error}")
+                self._crashes.append(f"{notice.actor} of {member} crashed: {notice.error}")
             case _:
                 pass
 
@@ -313,22 +304,34 @@ class World:
         # A leader in a new life may not have heard yet of deletions that its nodes know.
         return leader.member is None or all(knows({**leader.collected(), **leader.table()}, t) for t in tables)
 
+    def crashed(self, error: Exception) -> Outcome:
+        """What there is when a run was ended by a crash of our own code."""
+        self._crashes.append(f"at {self._heap.now_ns / 1e9:.3f} s the run ended: {crash_site(error)}")
+        return self._outcome(None)
+
     def _outcome(self, converged_ns: int | None) -> Outcome:
         tables = {name: host.table() for name, host in self._hosts.items() if host.member is not None}
         leader = self._hosts[LEADER]
-        there = {**leader.collected(), **tables.get(LEADER, {})}
+        for host in self._hosts.values():
+            self._observer.measure(host)
+        collected = leader.collected()
+        there = {**collected, **tables.get(LEADER, {})}
         return Outcome(
             hash=self._trace.hash,
             events=self._trace.count,
             converged_s=None if converged_ns is None else converged_ns / 1e9,
             ended_s=self._heap.now_ns / 1e9,
             tables=tables,
+            outboxes={h.name: h.member.outbox_size() for h in self._hosts.values() if h.member is not None},
+            collected=collected,
             records=tuple(self._clients.records),
             late=tuple(self._clients.late),
             ledger=tuple(ledger(self._clients.records, final_stamps(there), self._losses)),
             conflicts=self._counts["conflicts"],
-            appeared=self._losses.appeared,
+            observations=self._observer.observations(),
+            losses=self._losses,
             broken=tuple(self._broken),
+            crashes=tuple(self._crashes),
             reached=self._reached(),
             settled=self._settled,
             network=self._network.statistics(),

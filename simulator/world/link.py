@@ -74,15 +74,18 @@ class Link:
         dst: the receiving member.
         conditions: the weather; may be replaced at any time.
         messages: how many asked for their fate so far.
+        peaks: kind of message -> most copies that ever were under way at once.
     """
 
-    __slots__ = ("_causes", "_stream", "conditions", "dst", "messages", "src")
+    __slots__ = ("_causes", "_stream", "_under_way", "conditions", "dst", "messages", "peaks", "src")
 
     def __init__(self, src: str, dst: str, conditions: Conditions, stream: Stream) -> None:
         self.src = src
         self.dst = dst
         self.conditions = conditions
         self.messages = 0
+        self.peaks: dict[str, int] = {}
+        self._under_way: dict[str, int] = {}
         self._stream = stream
         self._causes: dict[str, int] = {}
 
@@ -107,6 +110,16 @@ class Link:
             self._causes[cause] = left
         else:
             self._causes.pop(cause, None)
+
+    def enter(self, label: str) -> None:
+        """One more copy of a message of this kind is under way."""
+        count = self._under_way[label] = self._under_way.get(label, 0) + 1
+        if count > self.peaks.get(label, 0):
+            self.peaks[label] = count
+
+    def leave(self, label: str) -> None:
+        """One such copy has arrived, or never will."""
+        self._under_way[label] -= 1
 
     def fate(self, now_ns: int) -> Fate:
         """Decide what becomes of the next message. A cut link counts it, too: the later weather stays the same."""

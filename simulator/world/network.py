@@ -71,7 +71,12 @@ class _Presence(msgspec.Struct, frozen=True):
 
 @final
 class Network:
-    """All links of a topology, and who is attached to them."""
+    """All links of a topology, and who is attached to them.
+
+    Attributes:
+        topology: the links there are.
+        sent_by_label: kind of message -> how many were handed over.
+    """
 
     def __init__(
         self, heap: EventHeap, topology: Topology, streams: Streams, trace: Trace, *, in_flight_max: int = IN_FLIGHT_MAX
@@ -88,6 +93,7 @@ class Network:
         self._cuts_made = 0
         self._sent = self._duplicated = self._delivered = self._in_flight = self._in_flight_peak = 0
         self._lost: dict[str, int] = {}
+        self.sent_by_label: dict[str, int] = {}
 
     def attach(self, member: str, receive: Receive) -> int:
         """Let `member` send and receive, as a new incarnation; returns its number.
@@ -120,6 +126,7 @@ class Network:
         """Hand over one message. Never waits, never fails: what cannot be delivered is lost, with a reason."""
         now_ns, size = self._heap.now_ns, len(payload)
         self._sent += 1
+        self.sent_by_label[label] = self.sent_by_label.get(label, 0) + 1
         message = self._trace.record(now_ns, "sent", src, dst, label=label, payload=payload)
         link = self.link(src, dst)
         if link is None:
@@ -180,6 +187,10 @@ class Network:
             self._sent, self._duplicated, self._delivered, lost, self._in_flight, self._in_flight_peak
         )
 
+    def links(self) -> tuple[Link, ...]:
+        """The links that were used so far, in the order of their first use."""
+        return tuple(self._links.values())
+
     def _launch(self, flight: _Flight, at_ns: int) -> None:
         if self._in_flight >= self._in_flight_max:
             link = flight.link
@@ -188,11 +199,13 @@ class Network:
             return
         self._in_flight += 1
         self._in_flight_peak = max(self._in_flight_peak, self._in_flight)
+        flight.link.enter(flight.label)
         self._heap.post_at(at_ns, partial(self._arrive, flight))
 
     def _arrive(self, flight: _Flight) -> None:
         self._in_flight -= 1
         link = flight.link
+        link.leave(flight.label)
         src, dst = link.src, link.dst
         label, message, size = flight.label, flight.message, len(flight.payload)
         target = self._present.get(dst)

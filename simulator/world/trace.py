@@ -50,6 +50,7 @@ class TraceEvent(msgspec.Struct, frozen=True, gc=False):
         why: reason of a loss, details of a fault.
         size: bytes of the payload.
         message: `seq` of the "sent" event of the message that this is about; -1 when there is none.
+        payload: those bytes, where they are the event's own.
     """
 
     time_ns: int
@@ -61,6 +62,7 @@ class TraceEvent(msgspec.Struct, frozen=True, gc=False):
     why: str
     size: int
     message: int
+    payload: bytes = b""
 
 
 @final
@@ -107,7 +109,8 @@ class Trace:
             self._hash.update(buffer)
             buffer.clear()
         if self.keep:
-            self._events.append(TraceEvent(time_ns, seq, kind, member, peer, label, why, len(payload) or size, message))
+            length = len(payload) or size
+            self._events.append(TraceEvent(time_ns, seq, kind, member, peer, label, why, length, message, payload))
         return seq
 
     @property
