@@ -10,8 +10,8 @@ asked. At one member, per key:
 
 "Later" is later in the one order, by way of what was written again; a read that finds nothing counts as the greatest
 deletion of its key. All four say: what B has is at least what A had. Of what earlier operations had it is enough to
-remember the latest per member and key (the *mark*), since later is transitive. One sweep over invocations and
-answers in order of time: O(n log n).
+remember the latest per member and key (the *mark*), since later is transitive; and, as a write's stamp must be its own,
+who had each stamp. One sweep over invocations and answers in order of time: O(n log n).
 """
 
 from collections.abc import Iterable
@@ -44,25 +44,56 @@ class Touch(msgspec.Struct, frozen=True):
     at_ns: int
 
 
-_Marks: TypeAlias = dict[tuple[str, str, bool], Touch]
-"""(Member, key, whether it was read) -> the latest that a client had."""
+@final
+class Marks:
+    """What one client had before, as far as it binds what it does next."""
+
+    def __init__(self, evidence: Evidence) -> None:
+        self._evidence = evidence
+        self._latest: dict[tuple[str, str, bool], Touch] = {}
+        self._exact: dict[tuple[str, str, bool, int], Touch] = {}
+        self._reads: dict[str, Touch] = {}
+
+    def note(self, touch: Touch) -> None:
+        """An operation was answered."""
+        evidence, member, is_read = self._evidence, touch.record.member, touch.record.kind == "read"
+        if is_read and not touch.stamp:
+            return  # that nothing was there binds nobody
+        where = (member, touch.key, is_read)
+        old = self._latest.get(where)
+        if old is None or evidence.covers(touch.key, touch.stamp, old.stamp) or _forgot(evidence, old, touch):
+            self._latest[where] = touch
+        self._exact[member, touch.key, is_read, touch.stamp] = touch
+        if is_read and not _is_far_ahead(evidence, touch):
+            best = self._reads.get(member)
+            if best is None or best.stamp < touch.stamp or _restarted(evidence, best, touch):
+                self._reads[member] = touch
+
+    def bind(self, after: Touch) -> list[Touch]:
+        """What an operation that was asked after all these must not be less than."""
+        member, is_read = after.record.member, after.record.kind == "read"
+        found = [self._latest.get((member, after.key, was_read)) for was_read in (False, True)]
+        if not is_read:
+            found += [self._exact.get((member, after.key, was_read, after.stamp)) for was_read in (False, True)]
+            other = self._reads.get(member)
+            found.append(other if other is not None and other.key != after.key else None)
+        return [touch for touch in found if touch is not None]
 
 
 def sessions(evidence: Evidence) -> list[Violation]:
     """All four guarantees of all clients; of each the first violation per client, member and key."""
     violations: dict[tuple[str, str, str, str], Violation] = {}
     for records in by_client(evidence.outcome.records).values():
-        marks: _Marks = {}
-        latest_reads: dict[str, Touch] = {}
+        marks = Marks(evidence)
         answers = sorted((touch for record in records for touch in touches(record)), key=_when)
         place = 0
         for record in records:
             invoked_ns = round(record.invoked_s * 1e9)
             while place < len(answers) and answers[place].at_ns < invoked_ns:
-                _mark(evidence, marks, latest_reads, answers[place])
+                marks.note(answers[place])
                 place += 1
             for after in touches(record):
-                for before in _earlier(marks, latest_reads, after):
+                for before in marks.bind(after):
                     violation = judge(evidence, before, after)
                     if violation is not None:
                         where = (violation.checker, record.client, record.member, after.key)
@@ -91,36 +122,11 @@ def _when(touch: Touch) -> int:
     return touch.at_ns
 
 
-def _mark(evidence: Evidence, marks: _Marks, latest_reads: dict[str, Touch], touch: Touch) -> None:
-    member, is_read = touch.record.member, touch.record.kind == "read"
-    if is_read and not touch.stamp:
-        return  # that nothing was there binds nobody
-    where = (member, touch.key, is_read)
-    old = marks.get(where)
-    if old is None or evidence.covers(touch.key, touch.stamp, old.stamp) or _forgot(evidence, old, touch):
-        marks[where] = touch
-    if is_read and not _is_far_ahead(evidence, touch):
-        best = latest_reads.get(member)
-        if best is None or best.stamp < touch.stamp or _restarted(evidence, best, touch):
-            latest_reads[member] = touch
-
-
-def _earlier(marks: _Marks, latest_reads: dict[str, Touch], after: Touch) -> list[Touch]:
-    member, is_read = after.record.member, after.record.kind == "read"
-    found = [marks.get((member, after.key, was_read)) for was_read in (False, True)]
-    other = None if is_read else latest_reads.get(member)
-    if other is not None and other.key != after.key:
-        found.append(other)
-    return [touch for touch in found if touch is not None]
-
-
 def judge(evidence: Evidence, before: Touch, after: Touch) -> Violation | None:
     """What is wrong with two touches at one member, the first of which was answered before the second was asked."""
     read_before, reads = before.record.kind == "read", after.record.kind == "read"
     if before.key == after.key:
-        later = after.stamp != before.stamp or reads or not read_before
-        if before.stamp == after.stamp and not reads:
-            later = False  # a write's stamp is its own
+        later = reads or after.stamp != before.stamp
         if later and evidence.covers(before.key, after.stamp, before.stamp):
             return None
         if _forgot(evidence, before, after):

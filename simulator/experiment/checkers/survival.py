@@ -40,7 +40,6 @@ def _sentence(evidence: Evidence, line: LedgerLine) -> str:
 def resurrections(evidence: Evidence) -> list[Violation]:
     """No member shows a version again that it knew to be deleted."""
     violations: list[Violation] = []
-    losses = evidence.outcome.losses
     for (member, key), sightings in evidence.sightings_of.items():
         graves: list[Sighting] = []
         for sighting in sightings:
@@ -76,14 +75,15 @@ def _may_follow(evidence: Evidence, grave: Sighting, sighting: Sighting) -> bool
 def durability(evidence: Evidence) -> list[Violation]:
     """A store that was opened again knows all it knew, unless there is an excuse."""
     violations: list[Violation] = []
+    losses = evidence.outcome.losses
     for reopening in evidence.outcome.observations.reopenings:
         if reopening.excuse:
             continue
         for key, had in reopening.had.items():
             has = reopening.has.get(key)
-            if has is not None and (
-                has.version >= had.version or evidence.outcome.losses.covers(key, has.stamp, had.stamp)
-            ):
+            if has is not None and has.version >= had.version:
+                continue
+            if has is not None and has.stamp < had.stamp and losses.covers(key, has.stamp, had.stamp):
                 continue
             now = "nothing" if has is None else f"{evidence.name(key, has.stamp)}"
             sentence = (
