@@ -12,6 +12,8 @@ Layer: simulator (bottom). A branch of the tree in `pivot.errors`.
     |-- BadTopologyError             a topology or a partition contradicts itself
     |-- BadConditionsError           a latency or probability that cannot be
     |-- BadPlanError                 a plan that cannot be played
+    |-- UnknownBugError              no bug of this name can be planted
+    |-- NoCampaignError              a folder does not hold a campaign
     `-- LiveClusterError             real processes did not do what a plan needs
 
 Messages name the thing, the value and the limit.
@@ -125,6 +127,20 @@ class BadPlanError(SimulationError, MisuseError):
     def __init__(self, path: str, reason: str) -> None:
         super().__init__(f"plan: {path} {reason}")
         self.path = path
+
+
+class UnknownBugError(SimulationError, MisuseError):
+    """No bug of this name can be planted."""
+
+    def __init__(self, name: str, reason: str) -> None:
+        super().__init__(f"bug {name!r} is not the name of one, module:function: {reason}")
+
+
+class NoCampaignError(SimulationError, MisuseError):
+    """A folder does not hold a campaign that can be read."""
+
+    def __init__(self, folder: object, reason: str) -> None:
+        super().__init__(f"no campaign in {folder}: {reason}")
 
 
 class LiveClusterError(SimulationError):
