@@ -25,6 +25,7 @@ from pivot.core.entry import Entry
 from pivot.core.events import LinkLost, Received
 from pivot.core.health import HealthBehaviour
 from pivot.core.leader import LeaderBehaviour
+from pivot.core.lineage import NO_LINEAGE
 from pivot.core.messages import (
     Ack,
     Digest,
@@ -96,6 +97,7 @@ class Member:
         self.config = config
         self.store = StoreId("")
         self.epoch = Epoch("")
+        self._lineage = NO_LINEAGE
         self._engine = engine
         self._board = Switchboard(
             member=member,
@@ -138,7 +140,7 @@ class Member:
     def _wire(self, image: StoreImage) -> tuple[Actor, list[Actor]]:
         """Connect the actors; returns storage and the others."""
         knobs, upstreams = self.config.knobs, self.config.upstreams()
-        self.store, self.epoch = image.store, image.epoch
+        self.store, self.epoch, self._lineage = image.store, image.epoch, image.lineage
         self._board.open(image.store, image.epoch)
         listeners = {path: self._actors.get(Address(upstream), LEADER) for path, upstream in upstreams.items()}
         follows = {path: bool(upstream) for path, upstream in upstreams.items()}
@@ -156,7 +158,13 @@ class Member:
         """The mind of an actor that leads these collections, or follows one leader for them."""
         config, knobs = self.config, self.config.knobs
         if name == LEADER:
-            return LeaderBehaviour(epoch=self.epoch, collections=paths, cluster_id=config.cluster_id, knobs=knobs)
+            return LeaderBehaviour(
+                epoch=self.epoch,
+                lineage=self._lineage,
+                collections=paths,
+                cluster_id=config.cluster_id,
+                knobs=knobs,
+            )
         return NodeBehaviour(
             actor=name,
             upstream=next(address for address, actor in self._actors.items() if actor == name),

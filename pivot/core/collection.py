@@ -115,9 +115,10 @@ class SetPlace(msgspec.Struct, frozen=True, gc=False, tag="place"):
 
 
 class ClearAcks(msgspec.Struct, frozen=True, gc=False, tag="clear"):
-    """Our upstream begins a new life: it has confirmed nothing of this collection."""
+    """Our upstream begins a new life: of this collection it has confirmed what has a number up to `kept`."""
 
     collection: str
+    kept: int = 0
 
 
 class SetRetention(msgspec.Struct, frozen=True, gc=False, tag="retention"):
@@ -338,7 +339,7 @@ class Collection:
             case SetPlace():
                 self.place = change.place
             case ClearAcks():
-                self._clear_acks()
+                self._clear_acks(change.kept)
             case SetRetention():
                 self.retention = change.retention
                 self.head = max(self.head, change.retention.floor)
@@ -386,10 +387,14 @@ class Collection:
         elif self._digest is not None:
             self._digest.remove(old.entry)
 
-    def _clear_acks(self) -> None:
+    def _clear_acks(self, kept: int) -> None:
+        if self.acked_max <= kept:
+            return
         self._outbox = SeqIndex()
-        self.acked_max = 0
+        self.acked_max = kept
         for seq, key in self._feed.after(0):
-            self._rows[key] = Row(self._rows[key].entry, seq)
-            if self.follows:
+            row = self._rows[key]
+            if row.acked is not None and row.acked > kept:
+                row = self._rows[key] = Row(row.entry, seq)
+            if self.follows and row.acked is None:
                 self._outbox.append(seq, key)

@@ -198,7 +198,7 @@ class Following:
         """Follow the leader's new life, if the answer is about where we are."""
         if reset.answers != self.epoch or self.resetting:
             return []
-        effects = self._ask(FollowEpoch(self.path, reset.answers, reset.epoch), "reset")
+        effects = self._ask(FollowEpoch(self.path, reset.answers, reset.epoch, reset.kept), "reset")
         self.resetting = bool(effects)
         return effects
 

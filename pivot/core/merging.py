@@ -120,16 +120,19 @@ def _judge_absent(decision: Decision, now: Now, collection: Collection, row: Row
 
 
 def follow_epoch(store: Store, to: ReplyTo, question: FollowEpoch) -> list[Effect]:
-    """As a node: begin to follow another life of our leader; it has confirmed nothing yet."""
+    """As a node: begin to follow another life of our leader; of what it has confirmed, it has no more than `kept`."""
     collection = store[question.collection]
     before = collection.peek_place()
     if question.answers != before.epoch or question.epoch == before.epoch:
         return [Reply(to, where(collection))]
     decision = Decision(store, to)
     store.end_resync(collection.path)
+    # A tombstone that was collected may be gone together with what came after `kept`; then the key lives there again,
+    # under a number that we have passed.
+    cursor = min(before.cursor, question.kept) if before.floor <= question.kept else 0
     # What an earlier life collected may still be somewhere: our next writes must be greater.
-    place = Place(question.epoch, collected=before.collected, cluster=before.cluster)
-    decision.stage(ClearAcks(collection.path))
+    place = Place(question.epoch, cursor, collected=before.collected, cluster=before.cluster)
+    decision.stage(ClearAcks(collection.path, question.kept))
     decision.stage(SetPlace(collection.path, place))
     return decision.effects(Position(place, applied=True))
 

@@ -176,11 +176,12 @@ class HearFloor(msgspec.Struct, frozen=True, gc=False):
 
 
 class FollowEpoch(msgspec.Struct, frozen=True, gc=False):
-    """Our leader's life is `epoch`: start at 0 and offer everything, if we still follow `answers`."""
+    """Our leader's life is `epoch`, if we still follow `answers`: only what that had up to `kept` holds in it, too."""
 
     collection: str
     answers: Epoch
     epoch: Epoch
+    kept: int = 0
 
 
 class Wipe(msgspec.Struct, frozen=True, gc=False):

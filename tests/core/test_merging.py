@@ -210,6 +210,25 @@ def test_a_new_life_of_the_leader_is_followed_from_its_start_with_everything_to_
     assert (desk.store[USERS].outbox_size, desk.store[USERS].place) == (1, place(0, epoch=B))
 
 
+def test_what_the_leader_has_kept_of_the_life_before_stays_read_and_confirmed() -> None:
+    rows = (Row(entry(), 1, 5), Row(entry("users/b", 2), 2, 8), Row(entry("users/c", 3), 3))
+    desk = following_desk(*rows, cursor=9)
+    assert desk.ask(FollowEpoch(USERS, A, B, 7)) == Position(place(7, epoch=B), applied=True)
+    acked = {key: row.acked for key in desk.store.table() if (row := desk.store[USERS].get(key)) is not None}
+    assert acked == {"users/a": 5, "users/b": None, "users/c": None}
+    assert (desk.store[USERS].outbox_size, desk.store[USERS].acked_max) == (2, 7)
+
+
+@pytest.mark.parametrize(
+    ("cursor", "floor", "kept", "goes_on"),
+    [(5, 0, 7, 5), (9, 7, 7, 7), (9, 8, 7, 0), (5, 6, 7, 5)],
+    ids=["all is there", "up to its end", "what was collected is gone", "a re-sync begins again"],
+)
+def test_a_node_reads_on_in_a_new_life_from_what_both_have(cursor: int, floor: int, kept: int, goes_on: int) -> None:
+    desk = following_desk(cursor=cursor, floor=floor)
+    assert desk.ask(FollowEpoch(USERS, A, B, kept)) == Position(place(goes_on, epoch=B), applied=True)
+
+
 def test_what_an_earlier_life_of_the_leader_collected_still_lifts_our_writes_above_it() -> None:
     desk = following_desk(cursor=5)
     desk.ask(HearFloor(USERS, A, 4, WALL_NS + 50))

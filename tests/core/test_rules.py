@@ -13,7 +13,7 @@ from typing import NamedTuple
 
 import pytest
 
-from tests.core import resyncs, rules, switches
+from tests.core import lives, resyncs, rules, switches
 from tests.core.planted import (
     Plant,
     a_failed_commit_is_told_as_kept,
@@ -53,6 +53,16 @@ RULES = (
          (an_answer_confirms_whatever_the_row_is_by_now,), UNCONFIRMED),
     Rule("re-offer", rules.a_leader_loses_its_disk,
          (nothing_is_offered_again_to_a_new_life,), UNCONFIRMED),
+    Rule("another life", lives.a_leader_loses_the_end_of_its_feed,
+         (switches.a_store_goes_on_in_its_life,), UNCONFIRMED),
+    Rule("another life, same numbers", lives.a_leader_loses_the_end_of_its_feed_and_gives_its_numbers_again,
+         (switches.a_store_goes_on_in_its_life,), UNCONFIRMED),
+    Rule("kept, confirmed", lives.a_leader_loses_what_it_has_confirmed_beyond_the_cursor,
+         (switches.what_was_confirmed_above_what_is_kept_stays_so,), UNCONFIRMED),
+    Rule("kept, floor", lives.a_leader_loses_a_deletion_and_that_it_was_collected,
+         (switches.the_floor_of_the_life_before_does_not_matter,), SKIPPED),
+    Rule("kept", lives.a_leader_begins_another_life_and_has_lost_nothing,
+         (switches.nothing_is_kept_of_the_life_before,), "users see"),
     Rule("H6", resyncs.a_reset_arrives_late_after_two_lives,
          (switches.a_reset_counts_whatever_it_answers,), "writes again what its leader had confirmed"),
     Rule("exact start", rules.a_page_is_lost_and_the_next_one_arrives,
