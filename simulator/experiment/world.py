@@ -8,12 +8,10 @@ Start at `play`.
 from collections import Counter
 from functools import partial
 from operator import attrgetter
-from typing import Final, assert_never, final
+from typing import Final, final
 
-import msgspec
 import trio
 
-from pivot.core.collection import Change, DropRow
 from pivot.core.entry import Entry
 from pivot.core.notices import ActorRestarted, Collected, Conflict, Diverged, Notice, Reissued, Rejected, Withdrawn
 from pivot.core.questions import ConfirmFollowers, Result
@@ -22,32 +20,23 @@ from simulator.experiment.clients import PATIENCE_NS, Clients
 from simulator.experiment.history import final_stamps, ledger
 from simulator.experiment.host import Host
 from simulator.experiment.losses import Losses
+from simulator.experiment.nemesis import Nemesis
 from simulator.experiment.observer import Observer
 from simulator.experiment.operations import (
     Confirm,
-    Crash,
-    CutOneWay,
     Delete,
     Fault,
-    Heal,
-    Isolate,
-    Partition,
-    Pause,
     Push,
     Read,
-    Restart,
-    Resume,
     SetDisk,
     Settle,
-    Skew,
-    Wipe,
     Workload,
     Write,
 )
 from simulator.experiment.outcome import Outcome
 from simulator.experiment.plan import LEADER, Plan
 from simulator.loop import run, sleep_until
-from simulator.world.disk import DiskStatistics, Trouble
+from simulator.world.disk import DiskStatistics
 from simulator.world.heap import EventHeap
 from simulator.world.network import Network
 from simulator.world.rng import Streams
@@ -101,8 +90,18 @@ class World:
         self._clients = Clients(heap, self._trace, patience_ns=PATIENCE_NS + round(4e9 * slowest_s))
         self._losses = Losses()
         self._counts: Counter[str] = Counter()
-        self._lied = False
         self._observer = Observer(plan, heap, self._network)
+        self._nemesis = Nemesis(
+            plan,
+            heap,
+            self._trace,
+            self._network,
+            self._hosts,
+            self._losses,
+            self._observer,
+            self._counts,
+            self._launch,
+        )
         self._broken: list[str] = []
         self._crashes: list[str] = []
         self._settled = True
@@ -115,7 +114,7 @@ class World:
         async with trio.open_nursery() as nursery:
             self._nursery = nursery
             for host in self._hosts.values():
-                heap.call_soon(partial(self._start, host))
+                heap.call_soon(partial(self._nemesis.start, host))
             last_ns = late_ns = 0
             for step in sorted(plan.steps, key=attrgetter("at_s")):
                 last_ns = round(step.at_s * 1e9) + late_ns
@@ -125,7 +124,7 @@ class World:
                 else:
                     heap.post_at(last_ns, partial(self._do, step.operation))
             safe_ns = round(plan.safety_s * 1e9) + late_ns
-            heap.post_at(safe_ns, self._end_faults)
+            heap.post_at(safe_ns, self._nemesis.end)
             end_ns = safe_ns + round(plan.liveness_s * 1e9)
             await sleep_until(last_ns)
             while heap.now_ns < end_ns:
@@ -165,103 +164,11 @@ class World:
                 if member is not None:
                     member.ask(ConfirmFollowers(), _do_not_care)
             case _:
-                self._fault(operation)
+                self._nemesis.strike(operation)
 
-    def _fault(self, fault: Fault) -> None:
-        label = str(fault.__struct_config__.tag)
-        self._trace.record(self._heap.now_ns, "fault", "", label=label, payload=msgspec.json.encode(fault))
-        self._observer.upset()
-        match fault:
-            case Partition():
-                self._network.partition(fault.groups)
-            case Isolate():
-                self._network.isolate(fault.member)
-            case CutOneWay():
-                self._network.cut_one_way(fault.sources, fault.destinations)
-            case Heal():
-                self._network.heal()
-            case _:
-                self._upset(self._hosts[fault.member], fault)
-
-    def _upset(self, host: Host, fault: Crash | Restart | Wipe | Pause | Resume | SetDisk | Skew) -> None:
-        match fault:
-            case Crash():
-                self._crash(host)
-            case Restart():
-                self._start(host)
-            case Wipe():
-                self._crash(host, wipe=True)
-            case Pause():
-                if host.running:
-                    host.pulse.stop()
-                    self._trace.record(self._heap.now_ns, "paused", host.name)
-            case Resume():
-                self._resume(host)
-            case SetDisk():
-                host.set_trouble(fault.trouble)
-                self._lied = self._lied or fault.trouble.lies
-            case Skew():
-                host.clock.offset_ns = round(fault.ahead_s * 1e9)
-            case _:
-                assert_never(fault)
-
-    def _start(self, host: Host) -> None:
+    def _launch(self, host: Host) -> bool:
         assert self._nursery is not None, "the world is being played"
-        if host.start(self._nursery, self._notice):
-            self._trace.record(self._heap.now_ns, "started", host.name)
-            self._observer.follow(host)
-
-    def _resume(self, host: Host) -> None:
-        if host.member is not None and host.pulse.stopped:
-            self._trace.record(self._heap.now_ns, "resumed", host.name)
-            host.pulse.go_on()
-
-    def _crash(self, host: Host, *, wipe: bool = False) -> None:
-        """End a process, and note what ends with it because no other store has it, or anything greater."""
-        ran = host.member is not None
-        if not ran and not wipe:
-            return
-        self._observer.measure(host)
-        before, collected = host.table(), host.collected()
-        unheard: tuple[Change, ...] = ()
-        known = before
-        if ran:
-            unheard = host.crash()
-            self._losses.note_appearance(before, unheard)
-            self._trace.record(self._heap.now_ns, "crashed", host.name)
-        if wipe:
-            host.lose_disk()
-            self._counts["versions wiped"] += len(before)
-        left = [other.table() for other in self._hosts.values()]
-        if not wipe and not host.forgot:
-            dropped = [change.key for change in unheard if isinstance(change, DropRow)]
-            known = {key: entry for key, entry in before.items() if key not in dropped}
-            left.append({key: before[key] for key in dropped if key in before})  # its floor stands for them
-        else:
-            # The floor that stood for what was collected may be lost; who has such a tombstone still may drop it yet,
-            # for word of that floor may be on its way.
-            living = [{key: entry for key, entry in table.items() if not entry.deleted} for table in left]
-            self._counts["versions gone"] += self._losses.note_loss(collected, living)
-        self._counts["versions gone"] += self._losses.note_loss(before, left)
-        self._observer.ended(host, known, self._excuse(host, wipe=wipe))
-
-    def _excuse(self, host: Host, *, wipe: bool) -> str:
-        """Why a member may know less when it starts again; empty = it may not."""
-        if wipe:
-            return "its disk is lost"
-        if self._plan.durability != "full":
-            return f"its durability is {self._plan.durability}"
-        return "its disk lied" if host.disk_statistics().lied else ""
-
-    def _end_faults(self) -> None:
-        """The safety phase is over: nothing is broken any more."""
-        self._network.heal()
-        self._network.calm()
-        for host in self._hosts.values():
-            host.clock.offset_ns = 0
-            host.set_trouble(Trouble())
-            self._resume(host)
-            self._start(host)
+        return host.start(self._nursery, self._notice)
 
     def _notice(self, member: str, notice: Notice) -> None:
         match notice:
@@ -279,7 +186,7 @@ class World:
                 self._counts["tombstones collected"] += notice.dropped
             case Diverged():
                 self._counts["repairs"] += 1
-                if not self._lied:
+                if not self._nemesis.lied:
                     self._broken.append(f"{member} had all of {notice.collection} and yet not the same")
             case ActorRestarted():
                 self._crashes.append(f"{notice.actor} of {member} crashed: {notice.error}")
