@@ -26,6 +26,7 @@ from simulator.experiment.operations import (
     Confirm,
     Delete,
     Fault,
+    Join,
     Push,
     Read,
     SetDisk,
@@ -34,13 +35,12 @@ from simulator.experiment.operations import (
     Write,
 )
 from simulator.experiment.outcome import Outcome
-from simulator.experiment.plan import LEADER, Plan
+from simulator.experiment.plan import Plan
 from simulator.loop import run, sleep_until
 from simulator.world.disk import DiskStatistics
 from simulator.world.heap import EventHeap
 from simulator.world.network import Network
 from simulator.world.rng import Streams
-from simulator.world.topology import star
 from simulator.world.trace import Trace
 
 LOOK_NS: Final = 100_000_000
@@ -84,7 +84,7 @@ class World:
         self._heap = heap
         self._trace = Trace(keep=keep_trace)
         streams = Streams(plan.seed)
-        self._network = Network(heap, star(LEADER, plan.members[1:], plan.weather), streams, self._trace)
+        self._network = Network(heap, plan.topology(), streams, self._trace)
         self._hosts = {name: Host(name, plan, heap, streams, self._network) for name in plan.members}
         slowest_s = max((s.operation.trouble.slow_s for s in plan.steps if isinstance(s.operation, SetDisk)), default=0)
         self._clients = Clients(heap, self._trace, patience_ns=PATIENCE_NS + round(4e9 * slowest_s))
@@ -95,12 +95,12 @@ class World:
             plan,
             heap,
             self._trace,
-            self._network,
-            self._hosts,
-            self._losses,
-            self._observer,
-            self._counts,
-            self._launch,
+            network=self._network,
+            hosts=self._hosts,
+            losses=self._losses,
+            observer=self._observer,
+            counts=self._counts,
+            launch=self._launch,
         )
         self._broken: list[str] = []
         self._crashes: list[str] = []
@@ -113,7 +113,8 @@ class World:
         converged_ns: int | None = None
         async with trio.open_nursery() as nursery:
             self._nursery = nursery
-            for host in self._hosts.values():
+            late = [step.operation.member for step in plan.steps if isinstance(step.operation, Join)]
+            for host in (host for host in self._hosts.values() if host.name not in late):
                 heap.call_soon(partial(self._nemesis.start, host))
             last_ns = late_ns = 0
             for step in sorted(plan.steps, key=attrgetter("at_s")):
@@ -157,7 +158,7 @@ class World:
         match operation:
             case Write() | Push() | Delete() | Read():
                 host = self._hosts[operation.member]
-                self._counts["operations under a wrong clock"] += host.clock.offset_ns != 0
+                self._nemesis.note_operation(host)
                 self._clients.ask(host, operation)
             case Confirm():
                 member = self._hosts[operation.member].member
@@ -207,7 +208,7 @@ class World:
         tables = [host.table() for host in hosts]
         if not all(same_versions(tables[0], table) for table in tables[1:]):
             return False
-        leader = self._hosts[LEADER]
+        leader = self._hosts[self._nemesis.leader]
         # A leader in a new life may not have heard yet of deletions that its nodes know.
         return leader.member is None or all(knows({**leader.collected(), **leader.table()}, t) for t in tables)
 
@@ -218,11 +219,11 @@ class World:
 
     def _outcome(self, converged_ns: int | None) -> Outcome:
         tables = {name: host.table() for name, host in self._hosts.items() if host.member is not None}
-        leader = self._hosts[LEADER]
+        leader = self._hosts[self._nemesis.leader]
         for host in self._hosts.values():
             self._observer.measure(host)
         collected = leader.collected()
-        there = {**collected, **tables.get(LEADER, {})}
+        there = {**collected, **tables.get(leader.name, {})}
         return Outcome(
             hash=self._trace.hash,
             events=self._trace.count,
@@ -240,18 +241,17 @@ class World:
             broken=tuple(self._broken),
             crashes=tuple(self._crashes),
             reached=self._reached(),
+            leader=self._nemesis.leader,
+            potency=self._nemesis.potency(),
             settled=self._settled,
             network=self._network.statistics(),
             trace=self._trace.events,
         )
 
     def _reached(self) -> dict[str, int]:
-        network = self._network.statistics()
-        reached = Counter({f"messages lost: {why}": count for why, count in network.lost.items()})
-        reached["messages duplicated"] = network.duplicated
+        reached = self._nemesis.reached()
         reached.update(self._counts)
         for host in self._hosts.values():
-            reached["events held by stopped processes"] += host.held
             disk = host.disk_statistics()
             for name in DiskStatistics.__struct_fields__:
                 reached[f"commits {name}"] += getattr(disk, name)
