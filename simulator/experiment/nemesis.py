@@ -423,7 +423,7 @@ class Nemesis:
             return "its disk is lost"
         if how == "restore":
             return "an older copy is on its disk"
-        if self._plan.durability == "memory" or (self._plan.durability == "normal" and how == "crash"):
+        if self._plan.durability == "memory" or (self._plan.durability == "normal" and (how == "crash" or host.forgot)):
             return f"its durability is {self._plan.durability}"
         return "its disk lied" if host.disk_statistics().lied else ""
 

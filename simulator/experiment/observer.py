@@ -148,7 +148,11 @@ class Observer:
             had: what it knew.
             excuse: why its next process may know less; empty = it may not.
         """
-        self._had.setdefault(host.name, {}).update(had)
+        known = self._had.setdefault(host.name, {})
+        for key, entry in had.items():  # a disk may be lost that had lost something before
+            old = known.get(key)
+            if old is None or old.version < entry.version:
+                known[key] = entry
         if excuse:
             self._excuses[host.name] = excuse
 

@@ -139,7 +139,8 @@ class Plan(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True
     @staticmethod
     def schema() -> bytes:
         """What plans are, as a JSON schema of format `VERSION`."""
-        return msgspec.json.format(msgspec.json.encode(msgspec.json.schema(Plan)), indent=1) + b"\n"
+        schema = msgspec.json.schema(Plan, schema_hook=lambda _: {"description": "any JSON value"})
+        return msgspec.json.format(msgspec.json.encode(schema), indent=1) + b"\n"
 
     def to_json(self) -> bytes:
         """The plan as JSON."""

@@ -207,6 +207,10 @@ class Link:
         """
         first = self.messages * _QUESTIONS
         self.messages += 1
+        if self.conditions.correlation:  # also of messages that are lost: those after them are to stay the same
+            self._last_unit = correlated(
+                self._stream.unit_at(first + _LATENCY), self._last_unit, self.conditions.correlation
+            )
         if self._causes:
             how = self.how
             if how != "hold":
@@ -235,8 +239,7 @@ class Link:
         return Deliver(at_ns, copies_at_ns, corrupted, reordered)
 
     def _latency_ns(self, ordinal: int) -> int:
-        latency, correlation = self.conditions.latency, self.conditions.correlation
-        unit = 0.0 if isinstance(latency, ConstantLatency) else self._stream.unit_at(ordinal)
-        if correlation:
-            unit = self._last_unit = correlated(unit, self._last_unit, correlation)
-        return latency.sample_ns(unit)
+        latency = self.conditions.latency
+        if isinstance(latency, ConstantLatency):
+            return latency.sample_ns(0.0)
+        return latency.sample_ns(self._last_unit if self.conditions.correlation else self._stream.unit_at(ordinal))

@@ -42,8 +42,8 @@ class Pulse:
 
     @property
     def burdened(self) -> bool:
-        """Whether its processor is slow now."""
-        return self._burden_ns > 0
+        """Whether its processor is slow, or still has to do what came while it was."""
+        return self._burden_ns > 0 or self._busy_until_ns > self._heap.now_ns
 
     def burden(self, burden_ns: int) -> None:
         """Let everything that happens to it take so much longer, ns; one thing after another."""
@@ -74,7 +74,7 @@ class Pulse:
         if self._stopped:
             self.held += 1
             self._waiting.append(call)
-        elif self._burden_ns or self._busy_until_ns > self._heap.now_ns:
+        elif self.burdened:
             self.slowed += 1
             self._busy_until_ns = max(self._busy_until_ns, self._heap.now_ns) + self._burden_ns
             self._heap.post_at(self._busy_until_ns, partial(self._worked, call))
