@@ -170,6 +170,7 @@ def fates(plan: Plan) -> dict[tuple[str, str], dict[int, int]]:
     numbers: dict[int, int] = {}
     found: dict[tuple[str, str], dict[int, int]] = {}
     sent_ns: dict[int, int] = {}
+    held: dict[int, None] = {}
     for event in run.trace:
         if event.kind == "sent":
             numbers[event.seq] = len(found.setdefault(_link(event), {}))
@@ -177,7 +178,9 @@ def fates(plan: Plan) -> dict[tuple[str, str], dict[int, int]]:
             sent_ns[event.seq] = event.time_ns
         elif event.message >= 0 and sent_ns[event.message] >= plan.safety_s * 1e9:
             continue  # no weather any more
-        elif event.kind == "delivered":
+        elif event.kind == "held":
+            held[event.message] = None
+        elif event.kind == "delivered" and event.message not in held:
             found[_link(event)][numbers[event.message]] = event.time_ns - sent_ns[event.message]
         elif event.kind == "lost" and event.why == "loss":
             found[_link(event)][numbers[event.message]] = 0
