@@ -157,8 +157,8 @@ class Nemesis:
             host.clock.correct()
             host.set_trouble(Trouble())
             host.set_burden(0)
-            self._resume(host)
-            self.start(host)
+            self._heap.call_soon(partial(self._resume, host))
+            self._heap.call_soon(partial(self.start, host))
 
     def start(self, host: Host) -> None:
         """Start a process, unless there is one; a machine whose store cannot be opened gets an empty disk before."""
@@ -336,12 +336,12 @@ class Nemesis:
             case Replace():
                 self._felt[tag_of(fault)] += host.member is not None
                 self._end(host, "wipe")
-                self.start(host)
+                self._heap.call_soon(partial(self.start, host))
             case Restore():
                 if host.copy is not None and host.disk is not None:
                     self._felt[tag_of(fault)] += 1
                     self._end(host, "restore")
-                    self.start(host)
+                    self._heap.call_soon(partial(self.start, host))
             case Pause():
                 if host.running:
                     host.pulse.stop()
@@ -382,9 +382,9 @@ class Nemesis:
         for host in self._hosts.values():
             host.upstream = "" if host.name == fault.member else fault.member
         for host in run:
-            self._end(host, "stop")
+            self._heap.call_soon(partial(self._end, host, "stop"))
         for host in run:
-            self.start(host)
+            self._heap.call_soon(partial(self.start, host))
 
     def _end(self, host: Host, how: End) -> None:
         """End a process, and note what ends with it because no other store has it, or anything greater."""
@@ -396,9 +396,9 @@ class Nemesis:
         unheard: tuple[Change, ...] = ()
         known = before
         if ran:
+            self._trace.record(self._heap.now_ns, "stopped" if how == "stop" else "crashed", host.name)
             unheard = host.stop() if how == "stop" else host.crash()
             self._losses.note_appearance(before, unheard)
-            self._trace.record(self._heap.now_ns, "stopped" if how == "stop" else "crashed", host.name)
         if how == "wipe":
             host.lose_disk()
             self._counts["versions wiped"] += len(before)

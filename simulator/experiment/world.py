@@ -1,16 +1,15 @@
 """World: a plan being played: members, network, clients, and the faults that happen to them.
 
-Layer: simulator/experiment. Members are the real ones, on Trio in virtual time, on a simulated network, disk and clock;
-they cannot tell. Everything that happens, also what clients and the nemesis do, is an event of the one heap.
+Layer: simulator/experiment. Members are the real ones, in virtual time, on a simulated network, disk and clock; they
+cannot tell. Everything that happens, also what clients and the nemesis do, is an event of the one heap, so it does not
+matter which runtime runs them.
 Start at `play`.
 """
 
-from collections import Counter
+from collections import Counter, deque
 from functools import partial
 from operator import attrgetter
-from typing import Final, final
-
-import trio
+from typing import Final, assert_never, final
 
 from pivot.core.entry import Entry
 from pivot.core.notices import ActorRestarted, Collected, Conflict, Diverged, Notice, Reissued, Rejected, Withdrawn
@@ -36,9 +35,9 @@ from simulator.experiment.operations import (
 )
 from simulator.experiment.outcome import Outcome
 from simulator.experiment.plan import Plan
-from simulator.loop import run, sleep_until
+from simulator.runtimes import kernel
+from simulator.runtimes.base import Runtime, RuntimeName
 from simulator.world.disk import DiskStatistics
-from simulator.world.heap import EventHeap
 from simulator.world.network import Network
 from simulator.world.rng import Streams
 from simulator.world.trace import Trace
@@ -47,12 +46,13 @@ LOOK_NS: Final = 100_000_000
 """How often the world looks whether it has converged: 0.1 s."""
 
 
-def play(plan: Plan, *, keep_trace: bool = False) -> Outcome:
-    """Play a plan on Trio in virtual time.
+def play(plan: Plan, *, keep_trace: bool = False, runtime: RuntimeName = "kernel") -> Outcome:
+    """Play a plan.
 
     Args:
         plan: what to play.
         keep_trace: whether every event is kept; memory then grows with the run.
+        runtime: what runs the members; it makes no difference but to how long it takes.
 
     Returns:
         What it left behind, also when a member crashed for good or the run had no end, which are our bugs.
@@ -62,30 +62,48 @@ def play(plan: Plan, *, keep_trace: bool = False) -> Outcome:
     """
     worlds: list[World] = []
 
-    async def main(heap: EventHeap) -> Outcome:
-        world = World(plan, heap, keep_trace=keep_trace)
+    def begin(runtime: Runtime) -> World:
+        world = World(plan, runtime, keep_trace=keep_trace)
         worlds.append(world)
-        return await world.play()
+        world.begin()
+        return world
 
     try:
-        return run(main, seed=plan.seed)
+        match runtime:
+            case "kernel":
+                kernel.run(begin)
+            case "trio":
+                from simulator.runtimes import trio
+
+                trio.run(begin, seed=plan.seed)
+            case _:
+                assert_never(runtime)
     except Exception as error:
         if not worlds:
             raise
         return worlds[0].crashed(error)
+    outcome = worlds[0].outcome
+    assert outcome is not None, "it ends with its outcome"
+    return outcome
 
 
 @final
 class World:
-    """One run of one plan."""
+    """One run of one plan.
 
-    def __init__(self, plan: Plan, heap: EventHeap, *, keep_trace: bool) -> None:
+    Attributes:
+        outcome: what it left behind; None until it ends.
+    """
+
+    def __init__(self, plan: Plan, runtime: Runtime, *, keep_trace: bool) -> None:
+        self.outcome: Outcome | None = None
         self._plan = plan
-        self._heap = heap
+        self._runtime = runtime
+        self._heap = heap = runtime.heap
         self._trace = Trace(keep=keep_trace)
         streams = Streams(plan.seed)
         self._network = Network(heap, plan.topology(), streams, self._trace)
-        self._hosts = {name: Host(name, plan, heap, streams, self._network) for name in plan.members}
+        self._hosts = {name: Host(name, plan, runtime, streams, self._network) for name in plan.members}
         slowest_s = max((s.operation.trouble.slow_s for s in plan.steps if isinstance(s.operation, SetDisk)), default=0)
         self._clients = Clients(heap, self._trace, patience_ns=PATIENCE_NS + round(4e9 * slowest_s))
         self._losses = Losses()
@@ -105,52 +123,57 @@ class World:
         self._broken: list[str] = []
         self._crashes: list[str] = []
         self._settled = True
-        self._nursery: trio.Nursery | None = None
+        self._steps = deque(sorted(plan.steps, key=attrgetter("at_s")))
+        self._late_ns = 0  # what `settle` took so far
+        self._safe_ns = 0
+        self._converged_ns: int | None = None
 
-    async def play(self) -> Outcome:
-        """Safety phase, then liveness phase; see `Plan`."""
-        plan, heap = self._plan, self._heap
-        converged_ns: int | None = None
-        async with trio.open_nursery() as nursery:
-            self._nursery = nursery
-            late = [step.operation.member for step in plan.steps if isinstance(step.operation, Join)]
-            for host in (host for host in self._hosts.values() if host.name not in late):
-                heap.call_soon(partial(self._nemesis.start, host))
-            last_ns = late_ns = 0
-            for step in sorted(plan.steps, key=attrgetter("at_s")):
-                last_ns = round(step.at_s * 1e9) + late_ns
-                if isinstance(step.operation, Settle):
-                    await sleep_until(last_ns)
-                    late_ns += await self._settle()
-                else:
-                    heap.post_at(last_ns, partial(self._do, step.operation))
-            safe_ns = round(plan.safety_s * 1e9) + late_ns
-            heap.post_at(safe_ns, self._nemesis.end)
-            end_ns = safe_ns + round(plan.liveness_s * 1e9)
-            await sleep_until(last_ns)
-            while heap.now_ns < end_ns:
-                await sleep_until(heap.now_ns + LOOK_NS)
-                if not self._converged():
-                    converged_ns = None
-                elif converged_ns is None:
-                    converged_ns = heap.now_ns
-                is_over = heap.now_ns > safe_ns and converged_ns is not None
-                if self._observer.silent(converged=is_over):
-                    break
-            outcome = self._outcome(converged_ns)
-            nursery.cancel_scope.cancel()
-        return outcome
+    def begin(self) -> None:
+        """Schedule everything: a safety phase, then a liveness phase; see `Plan`."""
+        late = [step.operation.member for step in self._plan.steps if isinstance(step.operation, Join)]
+        for host in (host for host in self._hosts.values() if host.name not in late):
+            self._heap.call_soon(partial(self._nemesis.start, host))
+        self._schedule()
 
-    async def _settle(self) -> int:
-        """Wait until all members that run are equal and have nothing left to offer; returns how long it took, ns."""
-        begin_ns = self._heap.now_ns
-        end_ns = begin_ns + round(self._plan.liveness_s * 1e9)
-        while not self._quiet():
-            if self._heap.now_ns >= end_ns:
-                self._settled = False
-                break
-            await sleep_until(self._heap.now_ns + LOOK_NS)
-        return self._heap.now_ns - begin_ns
+    def _schedule(self) -> None:
+        """Schedule what is left of the plan, up to the next `settle`, which may make the rest later."""
+        last_ns = self._heap.now_ns
+        while self._steps:
+            step = self._steps.popleft()
+            last_ns = round(step.at_s * 1e9) + self._late_ns
+            if isinstance(step.operation, Settle):
+                self._heap.post_at(last_ns, partial(self._settle, last_ns))
+                return
+            self._heap.post_at(last_ns, partial(self._do, step.operation))
+        self._safe_ns = round(self._plan.safety_s * 1e9) + self._late_ns
+        self._heap.post_at(self._safe_ns, self._nemesis.end)
+        self._heap.post_at(last_ns + LOOK_NS, self._look)
+
+    def _settle(self, begin_ns: int) -> None:
+        """Look again and again until all members that run are equal and have nothing left to offer."""
+        now_ns = self._heap.now_ns
+        quiet = self._quiet()
+        if not quiet and now_ns < begin_ns + round(self._plan.liveness_s * 1e9):
+            self._heap.post_at(now_ns + LOOK_NS, partial(self._settle, begin_ns))
+            return
+        self._settled = self._settled and quiet
+        self._late_ns += now_ns - begin_ns
+        self._schedule()
+
+    def _look(self) -> None:
+        """Whether all members are equal for good; then, or when time is over, the run ends."""
+        now_ns = self._heap.now_ns
+        if not self._converged():
+            self._converged_ns = None
+        elif self._converged_ns is None:
+            self._converged_ns = now_ns
+        is_late = now_ns >= self._safe_ns + round(self._plan.liveness_s * 1e9)
+        is_over = self._converged_ns is not None and now_ns > self._safe_ns
+        if self._observer.silent(converged=is_over) or is_late:
+            self.outcome = self._outcome()
+            self._runtime.finish()
+        else:
+            self._heap.post_at(now_ns + LOOK_NS, self._look)
 
     # What happens ------------------------------------------------------------------------------------------------
 
@@ -168,8 +191,7 @@ class World:
                 self._nemesis.strike(operation)
 
     def _launch(self, host: Host) -> bool:
-        assert self._nursery is not None, "the world is being played"
-        return host.start(self._nursery, self._notice)
+        return host.start(self._notice)
 
     def _notice(self, member: str, notice: Notice) -> None:
         match notice:
@@ -215,9 +237,10 @@ class World:
     def crashed(self, error: Exception) -> Outcome:
         """What there is when a run was ended by a crash of our own code."""
         self._crashes.append(f"at {self._heap.now_ns / 1e9:.3f} s the run ended: {crash_site(error)}")
-        return self._outcome(None)
+        self._converged_ns = None
+        return self._outcome()
 
-    def _outcome(self, converged_ns: int | None) -> Outcome:
+    def _outcome(self) -> Outcome:
         tables = {name: host.table() for name, host in self._hosts.items() if host.member is not None}
         leader = self._hosts[self._nemesis.leader]
         for host in self._hosts.values():
@@ -227,7 +250,7 @@ class World:
         return Outcome(
             hash=self._trace.hash,
             events=self._trace.count,
-            converged_s=None if converged_ns is None else converged_ns / 1e9,
+            converged_s=None if self._converged_ns is None else self._converged_ns / 1e9,
             ended_s=self._heap.now_ns / 1e9,
             tables=tables,
             outboxes={h.name: h.member.outbox_size() for h in self._hosts.values() if h.member is not None},

@@ -9,8 +9,6 @@ from collections.abc import Callable
 from functools import partial
 from typing import final
 
-import trio
-
 from simulator.world.heap import EventHeap
 
 
@@ -20,6 +18,7 @@ class Pulse:
 
     Attributes:
         stops: how often it was stopped, or began to be slow.
+        ended: whether it is dead.
         held: how much was held back so far.
         slowed: how much happened late because the processor is slow.
     """
@@ -32,7 +31,7 @@ class Pulse:
         self._burden_ns = 0
         self._busy_until_ns = 0
         self._stopped = False
-        self._dead = False
+        self.ended = False
         self._waiting: list[Callable[[], None]] = []
 
     @property
@@ -64,12 +63,12 @@ class Pulse:
 
     def end(self) -> None:
         """The process is dead: nothing happens to it any more."""
-        self._dead = True
+        self.ended = True
         self._waiting.clear()
 
     def deliver(self, call: Callable[[], None]) -> None:
         """Let something happen to it now, or when it goes on."""
-        if self._dead:
+        if self.ended:
             return
         if self._stopped:
             self.held += 1
@@ -85,15 +84,8 @@ class Pulse:
         """The slow processor has come to it."""
         if self._stopped:
             self._waiting.append(call)
-        elif not self._dead:
+        elif not self.ended:
             call()
-
-    async def running(self) -> None:
-        """Wait until it runs, if it is stopped."""
-        while self._stopped and not self._dead:
-            going_on = trio.Event()
-            self.deliver(going_on.set)
-            await going_on.wait()
 
     # Timeline ----------------------------------------------------------------------------------------------------
 

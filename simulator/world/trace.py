@@ -53,7 +53,7 @@ class TraceEvent(msgspec.Struct, frozen=True, gc=False):
         why: reason of a loss, details of a fault.
         size: bytes of the payload.
         message: `seq` of the "sent" event of the message that this is about; -1 when there is none.
-        payload: those bytes, where they are the event's own.
+        payload: what the event is about, in bytes; a message's is with its "sent" event alone.
     """
 
     time_ns: int
@@ -65,7 +65,15 @@ class TraceEvent(msgspec.Struct, frozen=True, gc=False):
     why: str
     size: int
     message: int
-    payload: bytes = b""
+    payload: bytes
+
+    def __str__(self) -> str:
+        """In one line, for people."""
+        who = f"{self.member} -> {self.peer}" if self.peer else self.member
+        what = " ".join(filter(None, (self.label, self.why and f"({self.why})")))
+        of = f" of #{self.message}" if self.message >= 0 else ""
+        size = f", {self.size} bytes" if self.size else ""
+        return f"#{self.seq} {self.time_ns / 1e9:.9f} s  {self.kind}{of}: {who} {what}{size}"
 
 
 @final
@@ -112,8 +120,8 @@ class Trace:
             self._hash.update(buffer)
             buffer.clear()
         if self.keep:
-            length = len(payload) or size
-            self._events.append(TraceEvent(time_ns, seq, kind, member, peer, label, why, length, message, payload))
+            size = len(payload) or size
+            self._events.append(TraceEvent(time_ns, seq, kind, member, peer, label, why, size, message, payload))
         return seq
 
     @property

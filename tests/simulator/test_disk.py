@@ -10,8 +10,10 @@ from pivot.engine.base import StoreImage
 from pivot.errors import StorageError
 from pivot.types import Epoch, StoreId
 from simulator.errors import BadConditionsError
-from simulator.loop import run, sleep_until
-from simulator.world.disk import COMMIT_NS, UNSYNCED_MAX, Disk, SimulatedEngine, SyncedDurability, Trouble
+from simulator.runtimes.loop import run
+from simulator.runtimes.trio import SimulatedEngine
+from simulator.world.disk import UNSYNCED_MAX, Disk, SyncedDurability, Trouble
+from simulator.world.drive import COMMIT_NS, DiskDrive
 from simulator.world.heap import EventHeap
 from simulator.world.rng import Streams
 
@@ -108,7 +110,7 @@ def in_virtual_time(main: Callable[[EventHeap], Awaitable[None]]) -> None:
 
 
 def opened(heap: EventHeap, one: Disk, life: str) -> Awaitable[StoreImage]:
-    return SimulatedEngine(one, heap, new_id=lambda: life).open()
+    return SimulatedEngine(DiskDrive(one, heap, new_id=lambda: life)).open()
 
 
 def test_every_life_knows_how_much_of_those_before_it_has_whatever_a_crash_took() -> None:
@@ -139,7 +141,7 @@ def test_every_life_knows_how_much_of_those_before_it_has_whatever_a_crash_took(
 def test_a_failing_commit_says_why_and_keeps_nothing(trouble: Trouble, why: str) -> None:
     async def main(heap: EventHeap) -> None:
         one = disk(1)
-        engine = SimulatedEngine(one, heap)
+        engine = SimulatedEngine(DiskDrive(one, heap))
         one.trouble = trouble
         with pytest.raises(StorageError, match=why):
             await engine.commit([put(1)])
@@ -163,10 +165,9 @@ def test_a_slow_disk_is_slow() -> None:
     async def main(heap: EventHeap) -> None:
         one = disk(1)
         one.trouble = Trouble(slow_s=0.5)
-        await SimulatedEngine(one, heap).commit([put(1)])
+        await SimulatedEngine(DiskDrive(one, heap)).commit([put(1)])
         assert heap.now_ns == COMMIT_NS + 500_000_000
         assert one.statistics.slowed == 1
-        await sleep_until(0)
 
     in_virtual_time(main)
 

@@ -2,7 +2,7 @@
 
 Layer: simulator/experiment/checkers. Theory: once all is equal and confirmed, no message can change anything, so none
 has to be sent but those by which members show that they live: heartbeats and repeated acknowledgements. The world waits
-for a stretch of silence after convergence; that there was none within `NOISE_S` is an echo that feeds itself.
+for a stretch of silence after convergence; that there was none in time is an echo that feeds itself.
 """
 
 from typing import Final
@@ -10,8 +10,8 @@ from typing import Final
 from simulator.experiment.checkers.evidence import Evidence
 from simulator.experiment.checkers.violation import Violation
 
-NOISE_S: Final = 75.0
-"""How long members may go on to talk after convergence: longer than the slowest retry, 60 s and a quarter."""
+NOISE_S: Final = 15.0
+"""How long members may go on to talk after convergence, beside the slowest retry of one who was away."""
 
 
 def quiescence(evidence: Evidence) -> list[Violation]:
@@ -22,7 +22,7 @@ def quiescence(evidence: Evidence) -> list[Violation]:
         return []
     since_s = max(outcome.converged_s, evidence.plan.safety_s)
     end_s = outcome.ended_s if seen.silent_s is None else seen.silent_s
-    if end_s - since_s <= NOISE_S:
+    if end_s - since_s <= evidence.plan.knobs.retry_s_max + NOISE_S:
         return []
     said = ", ".join(f"{count} {label}" for label, count in sorted(seen.talk.items()) if count)
     sentence = f"members went on talking for {end_s - since_s:.1f} s after all was equal: {said}"
