@@ -3,7 +3,7 @@
 Layer: simulator/experiment. Start at `Host.start`.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import final
 
 from pivot.actors.member import Member
@@ -192,6 +192,10 @@ class Host:
         """Key -> tombstone that was collected in this life of its store; its floor stands for them."""
         table = self.table()
         return {key: entry for key, entry in self._seen.items() if entry.deleted and key not in table}
+
+    def take_over(self, collected: Mapping[str, Entry]) -> None:
+        """Lead from now on: what the leader before had collected is not here, and has been deleted all the same."""
+        self._see(tuple(collected.values()))
 
     def disk_statistics(self) -> DiskStatistics:
         """What became of the commits of all its disks."""

@@ -377,6 +377,12 @@ class Nemesis:
 
     def _promote(self, fault: Promote) -> None:
         self._felt[tag_of(fault)] += fault.member != self.leader
+        # The new leader begins without the floor that stood for what the old one had collected.
+        collected = self._hosts[self.leader].collected()
+        tables = [host.table() for host in self._hosts.values()]
+        living = [{key: entry for key, entry in table.items() if not entry.deleted} for table in tables]
+        self._counts["versions gone"] += self._losses.note_loss(collected, living)
+        self._hosts[fault.member].take_over(collected)
         self.leader = fault.member
         run = [host for host in self._hosts.values() if host.member is not None]
         for host in self._hosts.values():

@@ -188,6 +188,8 @@ def _simpler_field(name: str, value: object) -> Iterator[object]:
             items = cast("tuple[object, ...]", value)
             if len(items) > 1:
                 yield from (items[:place] + items[place + 1 :] for place in range(len(items)))
+            if name == "links":
+                return  # a link is between two
             for place, item in enumerate(items):
                 yield from ((*items[:place], other, *items[place + 1 :]) for other in _simpler_field("", item))
         case msgspec.Struct():
@@ -216,6 +218,8 @@ def _renamed_fields(struct: S, names: Mapping[str, str | None]) -> S | None:
         if field.name in _PLAIN or old in (None, ()):
             continue
         value = _renamed_value(old, names)
+        if field.name == "links":
+            value = tuple(link for link in cast("tuple[tuple[str, ...], ...]", value) if len(link) == 2)  # noqa: PLR2004
         if value in (None, ()):
             return None
         new[field.name] = value

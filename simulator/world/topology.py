@@ -127,7 +127,7 @@ class Topology:
         graph: Graph = nx.DiGraph()
         graph.add_nodes_from(self.members)
         graph.add_edges_from((src, dst, {"capacity": capacity}) for (src, dst), capacity in capacities.items())
-        _, (near, far) = nx.minimum_cut(graph, one, other)
+        _, (near, far) = nx.minimum_cut(graph, one, other)  # pyright: ignore[reportUnknownMemberType]
         return self.links_between(near, far)
 
     def _links_between(self, sources: Sequence[MemberId], destinations: Sequence[MemberId]) -> Iterator[Edge]:
