@@ -219,7 +219,7 @@ def _renamed_fields(struct: S, names: Mapping[str, str | None]) -> S | None:
             continue
         value = _renamed_value(old, names)
         if field.name == "links":
-            value = tuple(link for link in cast("tuple[tuple[str, ...], ...]", value) if len(link) == 2)  # noqa: PLR2004
+            value = tuple(link for link in cast("tuple[tuple[str, ...], ...]", value) if len(link) == 2)
         if value in (None, ()):
             return None
         new[field.name] = value

@@ -132,7 +132,7 @@ class World:
         """Schedule everything: a safety phase, then a liveness phase; see `Plan`."""
         late = [step.operation.member for step in self._plan.steps if isinstance(step.operation, Join)]
         for host in (host for host in self._hosts.values() if host.name not in late):
-            self._heap.call_soon(partial(self._nemesis.start, host))
+            self._heap.call_soon(partial(self._nemesis.machines.start, host))
         self._schedule()
 
     def _schedule(self) -> None:
@@ -181,7 +181,7 @@ class World:
         match operation:
             case Write() | Push() | Delete() | Read():
                 host = self._hosts[operation.member]
-                self._nemesis.note_operation(host)
+                self._nemesis.machines.note_operation(host)
                 self._clients.ask(host, operation)
             case Confirm():
                 member = self._hosts[operation.member].member
@@ -209,7 +209,7 @@ class World:
                 self._counts["tombstones collected"] += notice.dropped
             case Diverged():
                 self._counts["repairs"] += 1
-                if not self._nemesis.lied:
+                if not self._nemesis.machines.lied:
                     self._broken.append(f"{member} had all of {notice.collection} and yet not the same")
             case ActorRestarted():
                 self._crashes.append(f"{notice.actor} of {member} crashed: {notice.error}")
@@ -230,7 +230,7 @@ class World:
         tables = [host.table() for host in hosts]
         if not all(same_versions(tables[0], table) for table in tables[1:]):
             return False
-        leader = self._hosts[self._nemesis.leader]
+        leader = self._hosts[self._nemesis.machines.leader]
         # A leader in a new life may not have heard yet of deletions that its nodes know.
         return leader.member is None or all(knows({**leader.collected(), **leader.table()}, t) for t in tables)
 
@@ -242,7 +242,7 @@ class World:
 
     def _outcome(self) -> Outcome:
         tables = {name: host.table() for name, host in self._hosts.items() if host.member is not None}
-        leader = self._hosts[self._nemesis.leader]
+        leader = self._hosts[self._nemesis.machines.leader]
         for host in self._hosts.values():
             self._observer.measure(host)
         collected = leader.collected()
@@ -264,7 +264,7 @@ class World:
             broken=tuple(self._broken),
             crashes=tuple(self._crashes),
             reached=self._reached(),
-            leader=self._nemesis.leader,
+            leader=self._nemesis.machines.leader,
             potency=self._nemesis.potency(),
             settled=self._settled,
             network=self._network.statistics(),
