@@ -13,8 +13,10 @@ life (epoch), and the store remembers for each earlier one the greatest number i
     e3      all                      it is this one
     others  0                        they were lost with the end, or belong to another store
 
-A follower that names an earlier life is told that number (`Reset.kept`). What it has up to there it keeps, as read and
-as confirmed; what it has above may be gone here: it reads from there again, and offers again what was confirmed there.
+A follower that names an earlier life is told that number (`Reset.kept`). What was confirmed to it up to there is; what
+was confirmed above may be gone here, and it offers that again. If it never read the feed when that went beyond `kept`,
+it reads on from its cursor; else from the start, for a key that changed in what is gone is back where the follower may
+have passed already, unread.
 Nothing that a follower claims changes anything here. (Kafka does the same with its leader epochs.)
 
 Not noticed: a machine whose memory goes back together with its disk, since no store is opened then.

@@ -77,7 +77,7 @@ def merge_page(store: Store, now: Now, to: ReplyTo, question: MergePage) -> list
         return [Reply(to, where(collection))]
     decision = Decision(store, to)
     _take_all(decision, now, collection, question.entries, question.seqs)
-    place = replace(place, cursor=question.next)
+    place = replace(place, cursor=question.next, head=max(place.head, question.next, question.head))
     decision.stage(SetPlace(collection.path, place))
     return decision.effects(Position(place, applied=True))
 
@@ -102,7 +102,8 @@ def merge_resync(store: Store, now: Now, to: ReplyTo, question: MergeResync) -> 
             _judge_absent(decision, now, collection, row, question)
     store.end_resync(collection.path)
     collected = max(place.collected, question.collected)
-    place = replace(place, cursor=question.next, floor=question.floor, collected=collected)
+    head = max(place.head, question.next)
+    place = replace(place, cursor=question.next, floor=question.floor, collected=collected, head=head)
     decision.stage(SetPlace(collection.path, place))
     return decision.effects(Position(place, applied=True))
 
@@ -129,12 +130,15 @@ def follow_epoch(store: Store, to: ReplyTo, question: FollowEpoch) -> list[Effec
         return [Reply(to, where(collection))]
     decision = Decision(store, to)
     store.end_resync(collection.path)
-    # A tombstone that was collected may be gone together with what came after `kept`; then the key lives there again,
-    # under a number that we have passed.
-    cursor = min(before.cursor, question.kept) if before.floor <= question.kept else 0
+    # A change after `kept` is gone there, and its key is back under its number before, which we may have passed without
+    # seeing it: the key had moved on when we read there, or its tombstone had been collected.
+    cursor, head = (before.cursor, before.head) if before.head <= question.kept else (0, 0)
+    # A floor above our cursor may be gone there, and a re-sync would wait for it; below, it judges what peers give us.
+    floor = before.floor if before.floor <= cursor else 0
     # What an earlier life collected may still be somewhere: our next writes must be greater.
-    place = Place(question.epoch, cursor, collected=before.collected, cluster=before.cluster)
-    decision.stage(ClearAcks(collection.path, question.kept))
+    place = Place(question.epoch, cursor, floor, before.collected, before.cluster, head)
+    if collection.acked_max > question.kept:  # else there is nothing to look for among all rows
+        decision.stage(ClearAcks(collection.path, question.kept))
     decision.stage(SetPlace(collection.path, place))
     return decision.effects(Position(place, applied=True))
 

@@ -127,7 +127,7 @@ class Missed(msgspec.Struct, frozen=True, gc=False):
 
 
 class MergePage(msgspec.Struct, frozen=True, gc=False):
-    """Merge a page of our leader's feed and move the cursor, if it starts exactly there."""
+    """Merge a page of our leader's feed, whose end was `head`, and move the cursor, if it starts exactly there."""
 
     collection: str
     epoch: Epoch
@@ -136,6 +136,7 @@ class MergePage(msgspec.Struct, frozen=True, gc=False):
     seqs: tuple[int, ...]
     next: int
     floor: int
+    head: int = 0
 
 
 class MergeResync(msgspec.Struct, frozen=True, gc=False):

@@ -7,11 +7,12 @@ Layer: engine. Runs in the thread that will own the connection. Theory of operat
    makes a new file with a rollback journal and turns the log on afterwards), so the file alone tells whose it is.
 2. Connect and lock: `locking_mode = EXCLUSIVE` before the first read, so that two processes never share a store, and
    the index of the log needs no shared memory.
-3. Check what SQLite can check (pages, types), then load, which checks what only we know.
+3. Check what SQLite can check (pages, types), then load, which checks what only we know. Tables of an earlier version
+   are brought up to date in between.
 
 4. Begin another life, so that nodes notice what a disk may have taken back; see `pivot.core.lineage`.
 
-Nothing is written before all of this went well. Start at `open_store`.
+Nothing else is written before all of this went well. Start at `open_store`.
 """
 
 import os
@@ -92,10 +93,10 @@ def open_store(file: Path, *, new_id: Callable[[], str], durability: Durability,
         use_log(database)
         if not new:
             check(database)
+            upgrade(database)
         changes = _load(database)
         if begins and not new:
             database.execute("BEGIN IMMEDIATE")
-            upgrade(database)
             begin_life(database, new_id())
             database.execute("COMMIT")
         opened = _identify(database, changes, load_lineage(database) if begins else NO_LINEAGE)

@@ -42,7 +42,7 @@ CREATE TABLE rows (
 ) STRICT, WITHOUT ROWID;
 CREATE TABLE places (
     collection TEXT PRIMARY KEY, epoch TEXT NOT NULL, cursor INTEGER NOT NULL, floor INTEGER NOT NULL,
-    collected INTEGER NOT NULL, cluster TEXT NOT NULL
+    collected INTEGER NOT NULL, cluster TEXT NOT NULL, head INTEGER NOT NULL
 ) STRICT, WITHOUT ROWID;
 CREATE TABLE retentions (
     collection TEXT PRIMARY KEY, floor INTEGER NOT NULL, collected INTEGER NOT NULL, since_ns INTEGER NOT NULL,
@@ -56,7 +56,7 @@ CREATE TABLE followers (
 _PUT: Final = "INSERT OR REPLACE INTO rows VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"
 _DROP: Final = "DELETE FROM rows WHERE key = ?"
 _USED: Final = "UPDATE store SET seq = max(seq, ?)"
-_SET_PLACE: Final = "INSERT OR REPLACE INTO places VALUES (?, ?, ?, ?, ?, ?)"
+_SET_PLACE: Final = "INSERT OR REPLACE INTO places VALUES (?, ?, ?, ?, ?, ?, ?)"
 _SET_RETENTION: Final = "INSERT OR REPLACE INTO retentions VALUES (?, ?, ?, ?, ?)"
 _SET_FOLLOWER: Final = "INSERT OR REPLACE INTO followers VALUES (?, ?, ?, ?, ?)"
 _DROP_FOLLOWER: Final = "DELETE FROM followers WHERE collection = ? AND store = ?"
@@ -73,12 +73,16 @@ def create(database: sqlite3.Connection, store: str, epoch: str) -> None:
 
 
 def upgrade(database: sqlite3.Connection) -> None:
-    """Make the tables of an earlier version what they are now, within the transaction at hand."""
+    """Make the tables of an earlier version what they are now, all of them or none."""
     (version,) = database.execute("PRAGMA user_version").fetchone()
     if version == 1:  # which began another life only where commits may have been lost, and then forgot the one before
+        database.execute("SAVEPOINT upgrade")
         database.execute(_LIVES)
         database.execute("ALTER TABLE store DROP COLUMN risk")
+        # How far the feed went when it was read is not known: another life of the leader is read from the start.
+        database.execute(f"ALTER TABLE places ADD COLUMN head INTEGER NOT NULL DEFAULT {2**63 - 1}")
         database.execute(f"PRAGMA user_version = {SCHEMA_VERSION}")
+        database.execute("RELEASE upgrade")
 
 
 def clear(database: sqlite3.Connection) -> None:
@@ -123,7 +127,8 @@ def apply(database: sqlite3.Connection, changes: Iterable[Change]) -> None:
                 database.execute(_USED, (change.seq,))
             case SetPlace():
                 p = change.place
-                database.execute(_SET_PLACE, (change.collection, p.epoch, p.cursor, p.floor, p.collected, p.cluster))
+                values = (change.collection, p.epoch, p.cursor, p.floor, p.collected, p.cluster, p.head)
+                database.execute(_SET_PLACE, values)
             case ClearAcks():
                 database.execute(_CLEAR_ACKS, (change.collection, change.kept))
             case SetRetention():
@@ -171,9 +176,10 @@ def load(database: sqlite3.Connection) -> Iterator[Change]:
         origin = shared.setdefault(origin, origin)  # noqa: PLW2901
         entry = Entry(key, created, updated, data, deleted != 0, prev, origin)  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType] - a call per row to name a type
         yield PutRow(shared.setdefault(collection, collection), Row(entry, seq, acked))
-    places: Iterable[tuple[str, str, int, int, int, str]] = database.execute("SELECT * FROM places ORDER BY collection")
-    for collection, epoch, cursor, floor, collected, cluster in places:
-        yield SetPlace(collection, Place(Epoch(epoch), cursor, floor, collected, cluster))
+    places: Iterable[tuple[str, str, int, int, int, str, int]]
+    places = database.execute("SELECT * FROM places ORDER BY collection")
+    for collection, epoch, cursor, floor, collected, cluster, head in places:
+        yield SetPlace(collection, Place(Epoch(epoch), cursor, floor, collected, cluster, head))
     kept: Iterable[tuple[str, int, int, int, int]] = database.execute("SELECT * FROM retentions ORDER BY collection")
     for collection, floor, collected, since_ns, known in kept:
         yield SetRetention(collection, Retention(floor, collected, since_ns, bool(known)))

@@ -63,7 +63,7 @@ async def test_a_store_keeps_its_id_and_every_column(tmp_path: Path) -> None:
     changes = [
         put("users/a", 1, '{"ü":[1.5,null]}'),
         PutRow("users/*", tombstone),
-        SetPlace("users/*", Place(Epoch("e"), 12, 7, 9)),
+        SetPlace("users/*", Place(Epoch("e"), 12, 7, 9, "c", 14)),
         SetRetention("users/*", Retention(3, 4, 5, known=True)),
         SetFollower("users/*", Follower(StoreId("n"), "name", 6, 7)),
     ]
@@ -177,15 +177,18 @@ async def test_the_oldest_lives_are_forgotten_when_there_are_very_many(
 async def test_a_store_of_the_first_version_is_opened_and_has_lives_from_then_on(tmp_path: Path) -> None:
     opened = engine(tmp_path)
     before = await opened.open()
-    await opened.commit([put("users/a", 1)])
+    await opened.commit([put("users/a", 1), SetPlace("users/*", Place(Epoch("e"), 12, 7, 9, "c"))])
     await opened.aclose()
     with closing(sqlite3.connect(tmp_path / FILE_NAME, isolation_level=None)) as database:
         database.execute("DROP TABLE lives")
+        database.execute("ALTER TABLE places DROP COLUMN head")
         database.execute("ALTER TABLE store ADD COLUMN risk TEXT NOT NULL DEFAULT ''")
         database.execute("PRAGMA user_version = 1")
     again = engine(tmp_path, first_id=8)
     image = await again.open()
-    assert (image.epoch, image.lineage.kept(before.epoch), list(image.changes)) == ("id8", 1, [put("users/a", 1)])
+    assert (image.epoch, image.lineage.kept(before.epoch)) == ("id8", 1)
+    unknown = Place(Epoch("e"), 12, 7, 9, "c", head=2**63 - 1)
+    assert list(image.changes) == [put("users/a", 1), SetPlace("users/*", unknown)]
     await again.aclose()
     with closing(sqlite3.connect(tmp_path / FILE_NAME)) as database:
         assert database.execute("PRAGMA user_version").fetchone() == (SCHEMA_VERSION,)

@@ -59,6 +59,27 @@ def a_leader_loses_what_it_has_confirmed_beyond_the_cursor() -> None:
     scene.end(a="1", b="1")
 
 
+def a_leader_loses_a_change_of_a_row_that_had_moved_on_when_it_was_read() -> None:
+    """The node has read up to 3, but not 1, which was 4 by then and is 1 again."""
+    scene = Scene()
+    scene.hold(Page, NODE)
+    scene.put(LEADER, "users/a", "users/b", "users/c")
+    scene.cluster.copy(LEADER)
+    scene.put(LEADER, "users/a", "users/d", value="2")
+    scene.run()
+    scene.take(Page)
+    scene.cluster.hint(NODE, LEADER)
+    first: list[bytes] = []
+    while not first:
+        scene.run(0.5)
+        first = [line for line in scene.take(Page) if b"users/b" in line]
+    scene.arrive(first[0])
+    assert (scene.cursor(NODE), scene.live(NODE)) == (3, {"users/b": "1", "users/c": "1"})
+    scene.lose(Page)
+    scene.cluster.put_back(LEADER)
+    scene.end(a="1", b="1", c="1")
+
+
 def a_leader_loses_a_deletion_and_that_it_was_collected() -> None:
     """Nobody has the tombstone any more, so the key lives again, and for everybody: the node reads from the start."""
     scene = Scene()

@@ -118,10 +118,10 @@ def what_was_confirmed_above_what_is_kept_stays_so(patch: pytest.MonkeyPatch) ->
     patch.setattr("pivot.core.merging.ClearAcks", keep)
 
 
-def the_floor_of_the_life_before_does_not_matter(patch: pytest.MonkeyPatch) -> None:
+def how_far_the_feed_went_when_it_was_read_does_not_matter(patch: pytest.MonkeyPatch) -> None:
     def follow(store: Store, to: ReplyTo, question: FollowEpoch) -> list[Effect]:
         collection = store[question.collection]
-        collection.place = replace(collection.place, floor=0)
+        collection.place = replace(collection.place, head=0)
         return follow_epoch(store, to, question)
 
     patch.setattr("pivot.core.storage.follow_epoch", follow)
