@@ -56,7 +56,7 @@ def test_a_drawn_fault_has_an_effect_that_is_counted_and_nothing_is_lost_by_it(k
     reached = 0
     for seed in range(20):
         run = Run.of(draw(seed, nemeses=(kind,)))
-        assert run.verdict == "ok", run
+        assert run.violations == (), run  # some seeds have a fault that touches nothing
         reached += run.outcome.reached.get(EFFECTS[kind], 0)
     assert reached > 0
     calm = [Run.of(draw(seed, nemeses=())).outcome.reached for seed in range(5)]
