@@ -149,9 +149,11 @@ class LiveClusterError(SimulationError):
 
 def crash_site(error: BaseException) -> str:
     """What was first wrong and where, in one line: of a group of exceptions the first, of a chain its root."""
+    seen: list[BaseException] = []  # a chain may bite its own tail: exceptions are raised again by whoever stops a run
     inner: BaseException | None = error
-    while inner is not None:
+    while inner is not None and not any(inner is each for each in seen):
         error = inner
+        seen.append(error)
         if isinstance(error, BaseExceptionGroup):
             inner = cast("BaseExceptionGroup[BaseException]", error).exceptions[0]
         else:
