@@ -14,6 +14,8 @@ Layer: simulator (bottom). A branch of the tree in `pivot.errors`.
     |-- BadPlanError                 a plan that cannot be played
     |-- UnknownBugError              no bug of this name can be planted
     |-- NoCampaignError              a folder does not hold a campaign
+    |-- CrewError                    trials cannot be played the way it was asked for
+    |-- CrewUnreachableError         the cluster that should play them does not answer
     `-- LiveClusterError             real processes did not do what a plan needs
 
 Messages name the thing, the value and the limit.
@@ -21,7 +23,7 @@ Messages name the thing, the value and the limit.
 
 from collections.abc import Iterable
 
-from pivot.errors import MisuseError, PivotError
+from pivot.errors import MisuseError, PivotError, TransportError
 
 
 class SimulationError(PivotError):
@@ -138,6 +140,14 @@ class NoCampaignError(SimulationError, MisuseError):
 
     def __init__(self, folder: object, reason: str) -> None:
         super().__init__(f"no campaign in {folder}: {reason}")
+
+
+class CrewError(SimulationError, MisuseError):
+    """Nobody can play trials the way it was asked for."""
+
+
+class CrewUnreachableError(SimulationError, TransportError):
+    """A cluster that should play trials does not answer."""
 
 
 class LiveClusterError(SimulationError):

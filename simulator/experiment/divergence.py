@@ -4,15 +4,13 @@ Layer: simulator/experiment. Start at `first_divergence`.
 """
 
 from itertools import zip_longest
-from typing import Final, final
+from typing import final
 
 import msgspec
 
 from simulator.experiment.plan import Plan
 from simulator.experiment.simulation import Run
 from simulator.world.trace import TraceEvent
-
-_UNSEEN: Final = "their records are equal: they differ in what a message says"
 
 
 @final
@@ -22,7 +20,7 @@ class Divergence(msgspec.Struct, frozen=True):
     Attributes:
         before: the last event that they share; None = there is none.
         one: the next event of one run; None = it has ended.
-        other: the next event of the other; equal to `one` when only the hashes differ.
+        other: the next event of the other.
     """
 
     before: TraceEvent | None
@@ -32,26 +30,31 @@ class Divergence(msgspec.Struct, frozen=True):
     @property
     def sentence(self) -> str:
         """The difference in words."""
-        if self.one == self.other:
-            return _UNSEEN
-        number = 0 if self.before is None else self.before.seq + 1
-        return f"event {number} is {said(self.one)} in one and {said(self.other)} in the other"
+        one, other = said(self.one), said(self.other)
+        if one == other:
+            return f"event {self.number} is {one} in both, with another payload"
+        return f"event {self.number} is {one} in one and {other} in the other"
+
+    @property
+    def number(self) -> int:
+        """`seq` of the event."""
+        return 0 if self.before is None else self.before.seq + 1
 
 
 def first_divergence(plan: Plan) -> Divergence | None:
     """Play a plan twice and compare; None when the runs are equal."""
     one, other = (Run.of(plan, keep_trace=True) for _ in range(2))
-    return None if one.hash == other.hash else compare(one.trace, other.trace)
+    return compare(one.trace, other.trace)
 
 
-def compare(one: tuple[TraceEvent, ...], other: tuple[TraceEvent, ...]) -> Divergence:
-    """The first difference of two traces that are known to differ."""
+def compare(one: tuple[TraceEvent, ...], other: tuple[TraceEvent, ...]) -> Divergence | None:
+    """The first difference of two traces; None when they have none."""
     before: TraceEvent | None = None
     for ours, theirs in zip_longest(one, other):
         if ours != theirs:
             return Divergence(before, ours, theirs)
         before = ours
-    return Divergence(before, None, None)
+    return None
 
 
 def said(event: TraceEvent | None) -> str:

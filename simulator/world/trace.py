@@ -5,6 +5,7 @@ Layer: simulator/world. Start at `Trace.record`. Two runs are the same run exact
 The hash runs over the msgpack encoding of every event: one call in C, and no two different events encode alike.
 """
 
+from binascii import crc32
 from hashlib import blake2b
 from typing import Final, Literal, TypeAlias, final
 
@@ -50,6 +51,7 @@ class TraceEvent(msgspec.Struct, frozen=True, gc=False):
         why: reason of a loss, details of a fault.
         size: bytes of the payload.
         message: `seq` of the "sent" event of the message that this is about; -1 when there is none.
+        checksum: of the payload; 0 when there is none.
     """
 
     time_ns: int
@@ -61,6 +63,7 @@ class TraceEvent(msgspec.Struct, frozen=True, gc=False):
     why: str
     size: int
     message: int
+    checksum: int
 
 
 @final
@@ -107,7 +110,8 @@ class Trace:
             self._hash.update(buffer)
             buffer.clear()
         if self.keep:
-            self._events.append(TraceEvent(time_ns, seq, kind, member, peer, label, why, len(payload) or size, message))
+            size, checksum = len(payload) or size, crc32(payload)
+            self._events.append(TraceEvent(time_ns, seq, kind, member, peer, label, why, size, message, checksum))
         return seq
 
     @property
