@@ -48,8 +48,8 @@ def determinism(*, seeds: int, seed: int, nodes: int | None, nemesis: str | None
         return 1 if found else 0
     for each in found[:_SHOWN_MAX]:
         talk.print(f"DIFFERS {each.sentence}", markup=False, highlight=False, soft_wrap=True)
-    said = ", ".join(circumstances.sentence for circumstances in OTHERS)
-    print(
-        f"{seeds} seeds from {seed} on, {plays} plays each (twice in {PLAIN.sentence}; {said}): {len(found)} differences"
-    )
+    print(f"{seeds} seeds from {seed} on, {plays} plays each: {len(found)} differences")
+    talk.print(f"played twice in {PLAIN.sentence}", highlight=False)
+    for circumstances in OTHERS:
+        talk.print(f"and once in {circumstances.sentence}", highlight=False)
     return 1 if found else 0

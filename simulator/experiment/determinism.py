@@ -25,6 +25,8 @@ AGAIN: Final = "when it is run again in the same process"
 _WATCHES_MAX: Final = 3
 """How often a difference is looked for that shows up by chance only."""
 _EXPLAINED_MAX: Final = 3
+_FIRST_LOOK: Final = 50
+"""Events that are watched before it is known where two runs part: few, for watching is slow."""
 
 
 @final
@@ -99,11 +101,13 @@ def _apart(difference: Difference, circumstances: Circumstances, nth: int, task:
         one = ask_to_watch(PLAIN, seed, nth=1, until=until, task=task)
         return one, ask_to_watch(circumstances, seed, nth=nth, until=until, task=task)
 
-    quick = look(-1)
-    parting = compare(quick[0].events, quick[1].events)
+    pair = look(_FIRST_LOOK)
+    parting = compare(pair[0].events, pair[1].events)
     if parting is None:
         return None
-    place = first_difference(*look(parting.number))
+    if parting.number > _FIRST_LOOK:
+        pair = look(parting.number)
+    place = first_difference(*pair)
     return Difference(difference.seed, difference.where, parting.sentence, place)
 
 

@@ -85,7 +85,7 @@ def ask_hashes(circumstances: Circumstances, seeds: range, *, times: int, task: 
 
 
 def ask_to_watch(circumstances: Circumstances, seed: int, *, nth: int, until: int, task: Task) -> Testimony:
-    """What the run of a seed does, the `nth` in its process; marks are made until event `until` (-1: none).
+    """What the run of a seed does, the `nth` in its process; marks are made until event `until`.
 
     Raises:
         SimulationError: the process failed.

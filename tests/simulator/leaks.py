@@ -12,6 +12,7 @@ from contextlib import AbstractContextManager, contextmanager
 import pytest
 
 from pivot.core.clock import HybridClock
+from simulator.experiment.planting import planted
 
 Leak = AbstractContextManager[None]
 
@@ -79,3 +80,10 @@ def thread() -> Leak:
         return len(counted)  # leak
 
     return _moved(by)
+
+
+@contextmanager
+def clock_and_a_bug() -> Generator[None, None, None]:
+    """A leak in runs that also fail."""
+    with planted("tests.simulator.bugs:a_page_beyond_the_cursor_is_applied"), clock():
+        yield
