@@ -25,10 +25,6 @@ def a_reset_is_ignored() -> AbstractContextManager[None]:
     return _planted(planted.a_reset_is_ignored)
 
 
-def a_page_beyond_the_cursor_is_applied() -> AbstractContextManager[None]:
-    return _planted(planted.a_page_beyond_the_cursor_is_applied)
-
-
 def one_seed_kills_its_worker() -> AbstractContextManager[None]:
     examine = trial.examine
 

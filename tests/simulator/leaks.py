@@ -85,5 +85,5 @@ def thread() -> Leak:
 @contextmanager
 def clock_and_a_bug() -> Generator[None, None, None]:
     """A leak in runs that also fail."""
-    with planted("tests.simulator.bugs:a_page_beyond_the_cursor_is_applied"), clock():
+    with planted("tests.simulator.bugs:a_reset_is_ignored"), clock():
         yield

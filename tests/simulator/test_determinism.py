@@ -37,7 +37,7 @@ def test_keeping_the_trace_does_not_change_the_hash() -> None:
 @pytest.mark.parametrize("leak", ["clock", "chance", "set_order", "identity", "thread"])
 def test_a_leak_is_named_with_file_and_line(leak: str) -> None:
     task = Task(nodes=1, nemeses=(), bug=f"tests.simulator.leaks:{leak}")
-    where = f"in {OTHERS[0].sentence}" if leak == "set_order" else AGAIN
+    where = f"in {OTHERS[1].sentence}" if leak == "set_order" else AGAIN
     found = explain(Difference(0, where, "", None), task)
     assert found.event.startswith("event ")
     assert found.place is not None
