@@ -97,6 +97,13 @@ def serve(
         Literal["refuse", "wipe", "merge"] | None,
         Parameter(env_var="PIVOT_FOREIGN_CLUSTER", help="What to do when the leader is of another cluster."),
     ] = None,
+    mesh: Annotated[
+        bool | None,
+        Parameter(
+            env_var="PIVOT_MESH",
+            help="Read from other nodes, which register under the nodes key, while the leader is away. [default: yes]",
+        ),
+    ] = None,
     config: Annotated[
         Path | None, Parameter(env_var="PIVOT_CONFIG", help="TOML file; flags win over variables over it.")
     ] = None,
@@ -114,6 +121,7 @@ def serve(
         cluster_url=cluster_url,
         cluster_id=cluster_id,
         foreign_cluster=foreign_cluster,
+        mesh=mesh,
         keys=tuple(Key(path) for path in key) if key is not None else None,
         nodes_key=nodes_key,
         advertise=advertise,

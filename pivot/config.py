@@ -3,6 +3,7 @@
 Layer: below core. Start at `Config`; `Knobs` are the timings and limits that few people change.
 """
 
+import ipaddress
 import math
 from typing import Final, Literal, TypeAlias, final
 
@@ -14,6 +15,8 @@ from pivot.paths import check_pattern, overlap
 ForeignCluster: TypeAlias = Literal["refuse", "wipe", "merge"]
 NAME_MAX: Final = 255
 """Longest name of a member."""
+NODE_NETWORKS: Final = ("127.0.0.0/8", "::1/128", "10.0.0.0/8", "172.16.0.0/12", "192.168.0.0/16", "fc00::/7")
+"""Loopback and private addresses. Link-local ones are left out: machines in clouds keep secrets there."""
 
 
 @final
@@ -55,7 +58,8 @@ class Knobs(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
         silence_s_max: longest silence that is tolerated, however irregular it was.
         retry_s_min: first pause before a node greets its leader again.
         retry_s_max: longest such pause; pauses double up to here and never stop.
-        greet_s: how long a node waits for the answer to its greeting.
+        greet_s: how long a node waits for the answer to its greeting, and for that of another node.
+        leader_timeout_s: how long its leader is away before a node reads from other nodes.
         push_timeout_s: how long a node waits for the answer to a push before it offers everything unconfirmed again.
         reoffer_s: how often a node offers rows again that its leader rejected.
         page_rows: most rows in one page or push.
@@ -78,6 +82,7 @@ class Knobs(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
     retry_s_min: float = 1.0
     retry_s_max: float = 60.0
     greet_s: float = 5.0
+    leader_timeout_s: float = 5.0
     push_timeout_s: float = 5.0
     reoffer_s: float = 60.0
     page_rows: int = 500
@@ -125,6 +130,8 @@ class Config(msgspec.Struct, frozen=True, kw_only=True):
         foreign_cluster: what to do when our leader says that it is of another cluster: `refuse` to follow it, `wipe`
             what we have and follow it, or `merge` the two.
         name: how peers call this member; empty = drawn at every start.
+        mesh: whether a node reads from other nodes while its leader is away, and lets them read.
+        node_networks: where nodes that register under the nodes key may be; others are never called.
         knobs: timings and limits.
     """
 
@@ -134,6 +141,8 @@ class Config(msgspec.Struct, frozen=True, kw_only=True):
     cluster_id: str = ""
     foreign_cluster: ForeignCluster = "refuse"
     name: str = ""
+    mesh: bool = True
+    node_networks: tuple[str, ...] = NODE_NETWORKS
     knobs: Knobs = Knobs()
 
     def __post_init__(self) -> None:
@@ -147,6 +156,11 @@ class Config(msgspec.Struct, frozen=True, kw_only=True):
         if len(self.name) > NAME_MAX or "://" in self.name:
             shown = self.name[:NAME_MAX]
             raise ConfigError(f"name is {shown!r}, it must be at most {NAME_MAX} characters long and no address")
+        for network in self.node_networks:
+            try:
+                ipaddress.ip_network(network)
+            except ValueError as error:
+                raise ConfigError(f"node_networks has {network[:100]!r}, which is no network: {error}") from None
         for key in self.keys:
             if key.cluster_url and not self.cluster_url:
                 raise ConfigError(

@@ -17,6 +17,9 @@ sim = App(
 
 Nodes = Annotated[int | None, Parameter(help="Nodes in each plan, besides the leader; none: 1 to 4.")]
 Nemesis = Annotated[str | None, Parameter(help="Kinds of faults, comma separated; none: all.")]
+Runtime = Annotated[
+    Literal["kernel", "trio"], Parameter(help="What plays: the fast kernel, or the reference; the runs are the same.")
+]
 
 
 @sim.command
@@ -26,12 +29,13 @@ def run(
     nodes: Nodes = None,
     nemesis: Nemesis = None,
     save: Annotated[Path | None, Parameter(help="Save the plan in this file.")] = None,
+    runtime: Runtime = "kernel",
     as_json: Json = False,
 ) -> int:
     """Play the plan that a seed draws."""
     from simulator.commands.plans import run
 
-    return run(seed=seed, nodes=nodes, nemesis=nemesis, save=save, as_json=as_json)
+    return run(seed=seed, nodes=nodes, nemesis=nemesis, save=save, runtime=runtime, as_json=as_json)
 
 
 @sim.command
@@ -49,6 +53,7 @@ def fuzz(
     workers: Annotated[int | None, Parameter(help="Processes that play; none: as many as cores.")] = None,
     dask: Annotated[str | None, Parameter(help="Address of a Dask cluster that plays instead.")] = None,
     plant: Annotated[str, Parameter(help="Bug to plant, module:function; to see that it is found.")] = "",
+    runtime: Runtime = "kernel",
     as_json: Json = False,
 ) -> int:
     """Play drawn plans and check each; those that fail are shrunk and saved."""
@@ -59,6 +64,7 @@ def fuzz(
         seed=seed,
         nodes=nodes,
         nemesis=nemesis,
+        runtime=runtime,
         bug=plant,
         shrink=shrink,
         runs=runs,
@@ -71,11 +77,11 @@ def fuzz(
 
 
 @sim.command
-def replay(file: Path, /, *, as_json: Json = False) -> int:
+def replay(file: Path, /, *, runtime: Runtime = "kernel", as_json: Json = False) -> int:
     """Play the plan in a file."""
     from simulator.commands.plans import replay
 
-    return replay(file, as_json=as_json)
+    return replay(file, runtime=runtime, as_json=as_json)
 
 
 @sim.command
@@ -86,12 +92,13 @@ def shrink(
     out: Annotated[Path | None, Parameter(help="Where the small plan goes; none: FILE with .shrunk.json.")] = None,
     tries: Annotated[int, Parameter(help="Most plans that are played.")] = 400,
     seconds: Annotated[float, Parameter(help="Longest it may take.")] = 20.0,
+    runtime: Runtime = "kernel",
     as_json: Json = False,
 ) -> int:
     """Make the plan in a file as small as it can be and still fail in the same way; say what each part contributes."""
     from simulator.commands.plans import shrink
 
-    return shrink(file, out=out, tries=tries, seconds=seconds, as_json=as_json)
+    return shrink(file, out=out, tries=tries, seconds=seconds, runtime=runtime, as_json=as_json)
 
 
 @sim.command
@@ -117,12 +124,15 @@ def determinism(
     nodes: Nodes = None,
     nemesis: Nemesis = None,
     plant: Annotated[str, Parameter(help="Leak to plant, module:function; to see that it is named.")] = "",
+    runtime: Runtime = "kernel",
     as_json: Json = False,
 ) -> int:
     """Play each seed again, in other processes, under other hash seeds, with noise on the heap; all must be equal."""
     from simulator.commands.checking import determinism
 
-    return determinism(seeds=seeds, seed=seed, nodes=nodes, nemesis=nemesis, bug=plant, as_json=as_json)
+    return determinism(
+        seeds=seeds, seed=seed, nodes=nodes, nemesis=nemesis, runtime=runtime, bug=plant, as_json=as_json
+    )
 
 
 @sim.command

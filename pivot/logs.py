@@ -20,6 +20,7 @@ from pivot.core.notices import (
     PeerDown,
     PeerRefused,
     PeerUp,
+    ReadingFrom,
     Reissued,
     Rejected,
     StorageRefused,
@@ -75,6 +76,8 @@ def log_notice(notice: Notice) -> None:
             log.warning("peer down", peer=notice.peer, role=notice.role, reason=notice.reason)
         case PeerRefused():
             log.warning("refused", peer=notice.peer, reason=notice.reason)
+        case ReadingFrom():
+            log.info("reading from other nodes", leader=notice.leader, peers=list(notice.peers))
         case CaughtUp():
             log.debug("caught up", collection=notice.collection)
         case EpochReset():

@@ -16,7 +16,7 @@ import trio
 
 from pivot.actors.entropy import Entropy, SystemEntropy
 from pivot.actors.wallclock import WallClock, system_clock
-from pivot.config import Config, ForeignCluster, Key, Knobs
+from pivot.config import NODE_NETWORKS, Config, ForeignCluster, Key, Knobs
 from pivot.engine.base import StorageEngine
 from pivot.engine.memory import MemoryEngine
 from pivot.engine.sqlite import SqliteEngine
@@ -40,6 +40,8 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
         cluster_url: the leader's address; empty = this member leads.
         cluster_id: which cluster this is; empty matches any.
         foreign_cluster: what to do when the leader is of another cluster: `refuse`, `wipe` or `merge`.
+        mesh: whether to read from other nodes while the leader is away; said nothing, yes.
+        node_networks: where nodes that register may be; said nothing, loopback and private networks.
         keys: collections, `[[keys]]` with `path`, and `cluster_url` or `local` where they have another leader.
         nodes_key: glob under which nodes register.
         advertise: `host:port` to register under the nodes key, or `auto`.
@@ -56,6 +58,8 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     cluster_url: str | None = None
     cluster_id: str | None = None
     foreign_cluster: ForeignCluster | None = None
+    mesh: bool | None = None
+    node_networks: tuple[str, ...] | None = None
     keys: tuple[Key, ...] | None = None
     nodes_key: str | None = None
     advertise: str | None = None
@@ -84,6 +88,8 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
             cluster_id=self.cluster_id or "",
             foreign_cluster=self.foreign_cluster or "refuse",
             name=self.name or "",
+            mesh=self.mesh is not False,
+            node_networks=NODE_NETWORKS if self.node_networks is None else self.node_networks,
             knobs=self.knobs or Knobs(),
         )
         if self.advertise == "auto":

@@ -22,6 +22,8 @@ def show_status(status: dict[str, JsonValue], url: str) -> None:
     out.print(f"{url}: member {status.get('member')} {role}; durability {status.get('durability')}", markup=False)
     if status.get("last_error"):
         out.print(f"last error: {status['last_error']}", markup=False)
+    if status.get("readingFrom"):
+        out.print(f"leader away, reading from {', '.join(map(str, _list(status['readingFrom'])))}", markup=False)
     _table(out, "collections", status.get("collections"), ("path", "entries", "tombstones", "head", "cursor", "outbox"))
     _table(out, "peers", status.get("peers"), ("address", "role", "healthy", "reason"))
 
@@ -33,6 +35,10 @@ def show_followers(followers: Sequence[FollowerInfo]) -> None:
     _table(out, "followers", rows, FollowerInfo.__struct_fields__)
     if not followers:
         out.print("nobody is known to follow")
+
+
+def _list(value: JsonValue) -> list[JsonValue]:
+    return value if isinstance(value, list) else []
 
 
 def _table(out: Console, title: str, rows: JsonValue, columns: tuple[str, ...]) -> None:

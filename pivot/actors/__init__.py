@@ -1,1 +1,1 @@
-"""Actors: run behaviours on Trio. See core.py for the rules of a batch, member.py for how a member is wired."""
+"""Actors: they run behaviours. See core.py for the rules of a batch, member.py for the wiring, tasks.py for Trio."""

@@ -1,6 +1,8 @@
-"""Actor: one Trio task that runs one behaviour on its mailbox. There is one generic actor, not four.
+"""Actor: one behaviour on its mailbox, life after life. There is one generic actor, not four.
 
-Layer: actors. Start at `Actor.run`; `core` has the rules of a batch.
+Layer: actors (Trio-free). Whatever runs an actor waits until its mailbox holds something, then works one batch:
+`begin`, the commit of what that returns, `finish`. On Trio that is `tasks`, in the simulator also its kernel.
+Start at `Actor.begin`; `core` has the rules of a batch.
 """
 
 from collections.abc import Callable
@@ -14,43 +16,37 @@ from pivot.core.collection import Change
 from pivot.core.effects import Reply
 from pivot.core.events import Answer, Asked, Event, Started, TimerFired
 from pivot.core.questions import Failed
-from pivot.engine.base import StorageEngine
-from pivot.errors import StorageError
 
 
 @final
 class Actor:
-    """Runs a behaviour; each life is a `prepare` and a `run`, with a new behaviour on the same mailbox.
+    """Runs a behaviour; each life begins with `prepare`, with a new behaviour on the same mailbox.
 
     Attributes:
         name: unique within the member.
         mailbox: what waits for it.
     """
 
+    __slots__ = ("_batch", "_core", "_create", "_port", "_switchboard", "mailbox", "name")
+
     def __init__(
-        self,
-        name: str,
-        create: Callable[[], Behaviour],
-        *,
-        switchboard: Switchboard,
-        mailbox: Mailbox,
-        engine: StorageEngine | None = None,
+        self, name: str, create: Callable[[], Behaviour], *, switchboard: Switchboard, mailbox: Mailbox
     ) -> None:
-        """Connect an actor; it takes part from now on and runs with `run`.
+        """Connect an actor; it takes part from now on.
 
         Args:
             name: unique within the member.
             create: makes the behaviour of one life.
             switchboard: carries out its effects.
             mailbox: what waits for it.
-            engine: where its changes are committed; None for an actor that persists nothing.
         """
         self.name = name
         self.mailbox = mailbox
         self._create = create
         self._switchboard = switchboard
-        self._engine = engine
         self._port = switchboard.ports[name] = Port(name, mailbox)
+        self._core: ActorCore  # of this life: `prepare` makes it
+        self._batch: list[Event] = []
 
     def prepare(self) -> None:
         """Begin a life: what an earlier one asked for does not come any more, and `Started` is on its way."""
@@ -58,34 +54,40 @@ class Actor:
         for event in self.mailbox.drain():
             if not isinstance(event, Answer | TimerFired | Started):
                 self.mailbox.put(event)
+        self._core = ActorCore(self._create())
         self._switchboard.start(self._port)
 
-    async def run(self) -> None:
-        """Live, once prepared, until cancelled, or until the behaviour crashes, which raises."""
-        core = ActorCore(self._create())
-        while True:
-            batch = await self.mailbox.take()
-            try:
-                changes = core.begin(self._switchboard.now(), batch)
-                failure = await self._commit(changes) if changes else None
-                effects = core.finish(self._switchboard.now(), failure)
-            except Exception as error:
-                self._refuse(batch, error)
-                raise
-            for effect in effects:
-                self._switchboard.perform(self._port, effect)
+    def begin(self) -> list[Change]:
+        """Take everything that waits and step it; returns what must be committed before `finish`.
 
-    async def _commit(self, changes: list[Change]) -> str | None:
-        assert self._engine is not None, f"{self.name} persists without an engine"
+        Raises:
+            Exception: the behaviour crashed; those who asked were told.
+        """
+        self._batch = batch = self.mailbox.drain()
         try:
-            await self._engine.commit(changes)
-        except StorageError as error:
-            return str(error)
-        return None
+            return self._core.begin(self._switchboard.now(), batch)
+        except Exception as error:
+            self.refuse(error)
+            raise
 
-    def _refuse(self, batch: list[Event], error: Exception) -> None:
-        """Leave nobody waiting for an answer that a crash has swallowed."""
+    def finish(self, failure: str | None = None) -> None:
+        """Let the effects of the batch happen, knowing how its commit went (None = it held, or there was none).
+
+        Raises:
+            Exception: the behaviour crashed; those who asked were told.
+        """
+        try:
+            effects = self._core.finish(self._switchboard.now(), failure)
+        except Exception as error:
+            self.refuse(error)
+            raise
+        perform, port = self._switchboard.perform, self._port
+        for effect in effects:
+            perform(port, effect)
+
+    def refuse(self, error: Exception) -> None:
+        """Leave nobody of the batch waiting for an answer that a crash has swallowed."""
         reason = f"{self.name} crashed: {error!r}"
-        for event in batch:
+        for event in self._batch:
             if isinstance(event, Asked):
                 self._switchboard.perform(self._port, Reply(event.to, Failed("stopped", reason)))

@@ -1,13 +1,14 @@
-"""Mailbox: what waits for one actor, over a Trio memory channel.
+"""Mailbox: what waits for one actor.
 
-Layer: actors. Bounded, with two lanes into one queue: what others offer is refused when `limit` events wait; what the
-actor itself has asked for (answers, timers) is always taken, and is bounded because its open questions and timers are.
+Layer: actors (Trio-free). Bounded, with two lanes into one queue: what others offer is refused when `limit` events
+wait; what the actor itself has asked for (answers, timers) is always taken, and is bounded because its open questions
+and timers are. It does not wait: whoever runs the actor leaves a `wake` there and is called when something arrives.
 """
 
+from collections.abc import Callable
 from typing import final
 
 import msgspec
-import trio
 
 from pivot.core.events import Event
 
@@ -32,7 +33,15 @@ class MailboxStatistics(msgspec.Struct, frozen=True):
 
 @final
 class Mailbox:
-    """Events for one actor."""
+    """Events for one actor.
+
+    Attributes:
+        name: the actor's.
+        limit: most events that others may leave waiting.
+        wake: called when the next event arrives, once; None = nobody waits.
+    """
+
+    __slots__ = ("_peak", "_refused", "_reserve", "_taken", "_waiting", "limit", "name", "wake")
 
     def __init__(self, name: str, *, limit: int, reserve: int) -> None:
         """Begin empty.
@@ -40,21 +49,23 @@ class Mailbox:
         Args:
             name: the actor's.
             limit: most events that others may leave waiting.
-            reserve: room beyond that for what the actor itself asked for.
+            reserve: room beyond that for what the actor itself asked for; needing more is our bug.
         """
         self.name = name
         self.limit = limit
-        self._in, self._out = trio.open_memory_channel[Event](limit + reserve)
+        self.wake: Callable[[], None] | None = None
+        self._reserve = reserve
+        self._waiting: list[Event] = []
         self._peak = 0
         self._taken = 0
         self._refused = 0
 
     def __len__(self) -> int:
-        return self._out.statistics().current_buffer_used
+        return len(self._waiting)
 
     def offer(self, event: Event) -> bool:
         """Leave an event unless the mailbox is full; says whether it was left."""
-        if len(self) >= self.limit:
+        if len(self._waiting) >= self.limit:
             self._refused += 1
             return False
         self.put(event)
@@ -62,23 +73,22 @@ class Mailbox:
 
     def put(self, event: Event) -> None:
         """Leave something the actor itself has asked for."""
-        self._in.send_nowait(event)
-        self._peak = max(self._peak, len(self))
-
-    async def take(self) -> list[Event]:
-        """Wait for an event and take everything that waits."""
-        batch = [await self._out.receive(), *self.drain()]
-        self._taken += len(batch)
-        return batch
+        waiting = self._waiting
+        waiting.append(event)
+        number = len(waiting)
+        if number > self._peak:
+            self._peak = number
+            assert number <= self.limit + self._reserve, f"mailbox {self.name!r} holds {number} events"
+        wake = self.wake
+        if wake is not None:
+            self.wake = None
+            wake()
 
     def drain(self) -> list[Event]:
-        """Take everything that waits, without waiting."""
-        batch: list[Event] = []
-        try:
-            while True:
-                batch.append(self._out.receive_nowait())
-        except trio.WouldBlock:
-            return batch
+        """Take everything that waits, oldest first."""
+        batch, self._waiting = self._waiting, []
+        self._taken += len(batch)
+        return batch
 
     def statistics(self) -> MailboxStatistics:
         """How full it is and was."""

@@ -1,20 +1,17 @@
-"""Member: wires storage, health, and leader or node together, and runs them. Wiring, not an actor.
+"""Member: wires storage, health, and leader or node together. Wiring, not an actor.
 
-Layer: actors. It starts with what it is given: an engine, a transport, a timeline, a clock, chance. The command line
-gives it real ones, the simulator gives it its own, and it cannot tell the difference.
-Start at `Member.run`.
+Layer: actors (Trio-free). It starts with what it is given: a transport, a timeline, a clock, chance. The command line
+gives it real ones, the simulator gives it its own, and it cannot tell the difference. `tasks` runs its actors on Trio.
+Start at `Member.open`.
 """
 
 from collections.abc import Callable
 from functools import partial
 from typing import Final, assert_never, final
 
-import trio
-
 from pivot.actors.actor import Actor
 from pivot.actors.entropy import Entropy
 from pivot.actors.mailbox import Mailbox, MailboxStatistics
-from pivot.actors.ref import Ref
 from pivot.actors.supervisor import Supervisor
 from pivot.actors.switchboard import STORAGE, OnResult, Switchboard
 from pivot.actors.timeline import Timeline
@@ -29,9 +26,11 @@ from pivot.core.messages import (
     Ack,
     Digest,
     Envelope,
+    Glimpse,
     Gone,
     Hello,
     Page,
+    Peek,
     Push,
     PushAck,
     Refused,
@@ -46,7 +45,7 @@ from pivot.core.notices import ActorRestarted, Notice
 from pivot.core.questions import Question
 from pivot.core.storage import StorageBehaviour
 from pivot.core.store import Store
-from pivot.engine.base import StorageEngine, StoreImage
+from pivot.engine.base import StoreImage
 from pivot.paths import matches
 from pivot.transport.base import Transport
 from pivot.types import Address, Epoch, MemberId, Now, StoreId
@@ -67,7 +66,6 @@ class Member:
         config: what it replicates and with whom.
         store: id of its store; empty before it runs.
         epoch: life of its store; empty before it runs.
-        storage: asks its storage actor.
     """
 
     def __init__(
@@ -75,7 +73,6 @@ class Member:
         config: Config,
         *,
         member: MemberId,
-        engine: StorageEngine,
         transport: Transport,
         timeline: Timeline,
         wall: WallClock,
@@ -86,7 +83,6 @@ class Member:
         Args:
             config: what it replicates and with whom.
             member: how peers call it; no two members of a cluster share one.
-            engine: keeps its store.
             transport: carries its envelopes; attached here.
             timeline: orders everything that happens to it.
             wall: its wall clock.
@@ -96,7 +92,6 @@ class Member:
         self.config = config
         self.store = StoreId("")
         self.epoch = Epoch("")
-        self._engine = engine
         self._board = Switchboard(
             member=member,
             timeline=timeline,
@@ -105,52 +100,55 @@ class Member:
             transport=transport,
             asks_max=config.knobs.mailbox_max,
         )
-        self.storage = Ref(self._board)
+        self._supervisor = Supervisor(
+            vital=STORAGE,
+            restarts_max=config.knobs.restarts_max,
+            restarts_s=config.knobs.restarts_s,
+            on_restart=lambda actor, error: self._board.report(ActorRestarted(actor, repr(error))),
+        )
         self._store: Store | None = None
         upstreams = dict.fromkeys(filter(None, config.upstreams().values()))
         self._actors = {Address(url): f"{NODE} of {url}" if len(upstreams) > 1 else NODE for url in upstreams}
+        self._listeners = {path: self._actors.get(Address(url), LEADER) for path, url in config.upstreams().items()}
         self._mailboxes: dict[str, Mailbox] = {}
         transport.attach(self)
 
-    async def run(self, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
-        """Load the store and live until cancelled.
+    def open(self, image: StoreImage) -> tuple[Actor, ...]:
+        """Begin to live with what the store holds; returns the actors, storage first, which must run from now on."""
+        actors = self._wire(image)
+        for actor in actors:
+            actor.prepare()
+        return actors
+
+    def restart(self, actor: Actor, error: Exception) -> None:
+        """Prepare another life of an actor that has crashed.
 
         Raises:
-            StorageError: the store cannot be opened.
-            RestartLimitError: an actor crashed too often (in an exception group).
+            RestartLimitError: it crashed too often.
+            Exception: `error`, with which storage crashed.
         """
-        image = await self._engine.open()
-        try:
-            vital, others = self._wire(image)
-            knobs = self.config.knobs
-            supervisor = Supervisor(
-                restarts_max=knobs.restarts_max,
-                restarts_s=knobs.restarts_s,
-                on_restart=lambda actor, error: self._board.report(ActorRestarted(actor, repr(error))),
-            )
-            task_status.started()
-            await supervisor.run(others, vital=vital)
-        finally:
-            self._board.close(f"member {self.id} has stopped")
-            with trio.CancelScope(shield=True):
-                await self._engine.aclose()
+        self._supervisor.restart(actor, error, now_s=self._board.now().monotonic_s)
 
-    def _wire(self, image: StoreImage) -> tuple[Actor, list[Actor]]:
+    def close(self) -> None:
+        """Stop living: every waiting ask and every later one is answered so."""
+        self._board.close(f"member {self.id} has stopped")
+
+    def _wire(self, image: StoreImage) -> tuple[Actor, ...]:
         """Connect the actors; returns storage and the others."""
         knobs, upstreams = self.config.knobs, self.config.upstreams()
         self.store, self.epoch = image.store, image.epoch
         self._board.open(image.store, image.epoch)
-        listeners = {path: self._actors.get(Address(upstream), LEADER) for path, upstream in upstreams.items()}
+        listeners = self._listeners
         follows = {path: bool(upstream) for path, upstream in upstreams.items()}
         self._store = store = Store(image.store, image.epoch, follows, knobs, image.changes, seq=image.seq)
         storage = StorageBehaviour(store, listeners=listeners, knobs=knobs)
         talkers = tuple(dict.fromkeys(listeners.values()))
-        vital = self._actor(STORAGE, lambda: storage, self._engine)
-        others = [self._actor(HEALTH, lambda: HealthBehaviour(watchers=talkers, knobs=knobs))]
+        actors = [self._actor(STORAGE, lambda: storage)]
+        actors.append(self._actor(HEALTH, lambda: HealthBehaviour(watchers=talkers, knobs=knobs)))
         for name in talkers:
             paths = tuple(path for path, listener in listeners.items() if listener == name)
-            others.append(self._actor(name, partial(self._talker, name, paths)))
-        return vital, others
+            actors.append(self._actor(name, partial(self._talker, name, paths)))
+        return tuple(actors)
 
     def _talker(self, name: str, paths: tuple[str, ...]) -> Behaviour:
         """The mind of an actor that leads these collections, or follows one leader for them."""
@@ -161,20 +159,26 @@ class Member:
             actor=name,
             upstream=next(address for address, actor in self._actors.items() if actor == name),
             collections=paths,
-            cluster_id=config.cluster_id,
-            foreign_cluster=config.foreign_cluster,
-            knobs=knobs,
+            config=config,
         )
 
-    def _actor(self, name: str, create: Callable[[], Behaviour], engine: StorageEngine | None = None) -> Actor:
+    def _actor(self, name: str, create: Callable[[], Behaviour]) -> Actor:
         mailbox = self._mailboxes[name] = Mailbox(name, limit=self.config.knobs.mailbox_max, reserve=_RESERVE)
-        return Actor(name, create, switchboard=self._board, mailbox=mailbox, engine=engine)
+        return Actor(name, create, switchboard=self._board, mailbox=mailbox)
 
     # What others do with a member --------------------------------------------------------------------------------
 
     def ask(self, question: Question, on_result: OnResult) -> int:
-        """Put a question to storage; `on_result` is called once. For callers that do not wait; see `storage.ask`."""
+        """Put a question to storage; `on_result` is called once, perhaps before this returns. Waiting is `Ref`'s.
+
+        Returns:
+            A token for `forget`.
+        """
         return self._board.ask(question, on_result)
+
+    def forget(self, token: int) -> None:
+        """Do not want the answer any more; the question may be carried out all the same."""
+        self._board.forget(token)
 
     def on_notice(self, listener: Callable[[Notice], None]) -> None:
         """Call `listener` with everything people want to know."""
@@ -229,6 +233,8 @@ class Member:
                 actor = LEADER
             case Welcome() | Refused() | Reset() | Gone() | Page() | PushAck() | Stale() | Repair():
                 actor = self._actors.get(via, "")
+            case Peek() | Glimpse():
+                actor = self._listeners.get(body.collection, "")
             case _:
                 assert_never(body)
         mailbox = self._mailboxes.get(actor)

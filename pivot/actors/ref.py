@@ -7,7 +7,7 @@ from typing import final
 
 import trio
 
-from pivot.actors.switchboard import Switchboard
+from pivot.actors.member import Member
 from pivot.core.questions import Failed, Question, Result
 from pivot.errors import ActorStoppedError, DeadlineError, MailboxBusyError, StorageError
 
@@ -16,8 +16,8 @@ from pivot.errors import ActorStoppedError, DeadlineError, MailboxBusyError, Sto
 class Ref:
     """A way to the storage actor of one member."""
 
-    def __init__(self, switchboard: Switchboard) -> None:
-        self._switchboard = switchboard
+    def __init__(self, member: Member) -> None:
+        self._member = member
 
     async def ask(self, question: Question, *, deadline_s: float) -> Result:
         """Put a question and wait for its answer (never `Failed`).
@@ -39,12 +39,12 @@ class Ref:
             answers.append(result)
             answered.set()
 
-        token = self._switchboard.ask(question, on_result)
+        token = self._member.ask(question, on_result)
         try:
             with trio.move_on_after(deadline_s):
                 await answered.wait()
         finally:
-            self._switchboard.forget(token)
+            self._member.forget(token)
         if not answers:
             raise DeadlineError(f"storage did not answer {type(question).__name__} within {deadline_s:g} s")
         result = answers[0]

@@ -54,8 +54,9 @@ PENDING_MAX: Final = 64
 
 
 Step: TypeAlias = Literal[
-    "describe", "wipe", "page", "resync", "floor", "reset", "outbox", "confirm", "restamp", "compare", "mend"
-]
+    "describe", "wipe", "page", "resync", "floor", "reset", "outbox", "confirm", "restamp", "compare", "mend",
+    "peers", "glimpse", "give",
+]  # fmt: skip
 
 
 @final
@@ -66,7 +67,7 @@ class Purpose:
     Attributes:
         what: which step it belongs to.
         collection: which one.
-        ordinal: number of the push that a confirmation is about; where the page of a re-sync ends.
+        ordinal: number of the push that a confirmation is about; where the page of a re-sync ends; of a peek.
         floor: of that re-sync.
     """
 

@@ -4,7 +4,8 @@ Layer: core (pure). Each function takes one question, checks that it is about wh
 ever deleted because it is absent, but at the end of a re-sync, which is the one time when absence says something:
 
     a local row that the leader does not have        its author's write ...
-    confirmed in this life of the leader             was deleted, and its tombstone collected: drop it
+    confirmed in this life, within what we read      was deleted, and its tombstone collected: drop it
+    confirmed beyond it (another node told us)       comes with the next page: it stays
     not confirmed, stamp <= greatest collected       may have been deleted so: write it again under a later stamp
     not confirmed, stamp > greatest collected        cannot have been: it waits in the outbox as before
 
@@ -110,7 +111,8 @@ def _judge_absent(decision: Decision, now: Now, collection: Collection, row: Row
     """See the table on top."""
     entry = row.entry
     if row.acked is not None:
-        drop(decision, collection, row, "deleted at the leader while we were away")
+        if row.acked <= question.next:
+            drop(decision, collection, row, "deleted at the leader while we were away")
     elif entry.stamp <= question.collected:
         above = max(question.clock, question.collected, entry.stamp)
         stamp = decision.store.clock.tick(wall_ns=now.wall_ns, above=above)

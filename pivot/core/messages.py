@@ -16,6 +16,10 @@ Layer: core (pure). Every message can be repeated without harm and is only belie
     Digest(sums) ------------------------->         I have everything of yours, and yet another digest
           <------------------------------- Repair   all of mine in the buckets that differ; offer me yours
 
+    node                                    another node of the same leader
+    Peek(position) ----------------------->         our leader is away: what do you have that I lack?
+          <------------------------------- Glimpse  that, and how much of our leader I have seen
+
 Start at `Message`; `Envelope` is what a transport carries.
 """
 
@@ -255,11 +259,63 @@ class Repair(msgspec.Struct, frozen=True, gc=False, tag="repair", tag_field="typ
     seqs: tuple[Number, ...]
 
 
+class Peek(msgspec.Struct, frozen=True, gc=False, tag="peek", tag_field="type", forbid_unknown_fields=True):
+    """A node whose leader is away asks another node for what it has.
+
+    Attributes:
+        ordinal: the sender's number of this peek, so that the answer says which one it answers.
+        collection: which one.
+        life: life of the other node's store that `since` is about; empty = none known.
+        since: where to go on in that store's own feed.
+        epoch: life of the leader that the sender follows; empty = it knows none.
+        cursor: how much of that life the sender has: what the leader confirmed up to there it need not get.
+        cluster: id of its cluster; empty matches any.
+    """
+
+    ordinal: Number
+    collection: str
+    life: Epoch
+    since: Number
+    epoch: Epoch
+    cursor: Number
+    cluster: str
+
+
+class Glimpse(msgspec.Struct, frozen=True, gc=False, tag="glimpse", tag_field="type", forbid_unknown_fields=True):
+    """Answer to one peek.
+
+    Attributes:
+        ordinal: that of the peek.
+        collection: which one.
+        life: life of the answering store.
+        since: where the piece starts in its feed; 0 when it has begun another life.
+        entries: versions in feed order.
+        acks: the leader's number of each entry; 0 = it has not confirmed that version.
+        next: where the piece ends.
+        head: end of the feed when it was read.
+        epoch: life of the leader that the answering node follows; empty = it knows none.
+        cursor: how much of that life it had when the piece was read.
+    """
+
+    ordinal: Number
+    collection: str
+    life: Epoch
+    since: Number
+    entries: tuple[Entry, ...]
+    acks: tuple[Number, ...]
+    next: Number
+    head: Number
+    epoch: Epoch
+    cursor: Number
+
+
 ToLeader: TypeAlias = Hello | Subscribe | Ack | Push | Digest
 ToNode: TypeAlias = Welcome | Refused | Reset | Gone | Page | PushAck | Stale | Repair
+AmongNodes: TypeAlias = Peek | Glimpse
 Message: TypeAlias = (
     Hello | Subscribe | Ack | Push | Digest | Welcome | Refused | Reset | Gone | Page | PushAck | Stale | Repair
-)
+    | Peek | Glimpse
+)  # fmt: skip
 
 
 class Envelope(msgspec.Struct, frozen=True, gc=False, forbid_unknown_fields=True):

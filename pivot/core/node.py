@@ -10,7 +10,7 @@ Layer: core (pure). Theory of operation:
     GREETING   Refused, timer `greet`    timer `retry`, doubled up to `retry_s_max`;      WAITING
                                          people hear of it once per outage
     LIVE       Refused                   the leader does not know us any more             WAITING
-    any        LinkLost, PeerSilent      timer `retry`                                    WAITING
+    any        LinkLost, PeerSilent      timer `retry`; see `mesh` for what is read then  WAITING
     LIVE       from our leader           see `following`; health hears of it
     LIVE       timer `alive`             every collection shows life
 
@@ -22,7 +22,7 @@ from collections.abc import Iterable
 from enum import Enum
 from typing import Final, assert_never, final
 
-from pivot.config import ForeignCluster, Knobs
+from pivot.config import Config
 from pivot.core.asks import Asks
 from pivot.core.effects import CancelTimer, Effect, Report, Send, SetTimer, Tell
 from pivot.core.events import (
@@ -39,7 +39,21 @@ from pivot.core.events import (
     Unwatch,
 )
 from pivot.core.following import PENDING_MAX, Following, Purpose
-from pivot.core.messages import PROTOCOL, Gone, Hello, Page, PushAck, Refused, Repair, Reset, Stale, Welcome
+from pivot.core.mesh import GIVING_MAX, Mesh
+from pivot.core.messages import (
+    PROTOCOL,
+    Glimpse,
+    Gone,
+    Hello,
+    Page,
+    Peek,
+    PushAck,
+    Refused,
+    Repair,
+    Reset,
+    Stale,
+    Welcome,
+)
 from pivot.core.notices import PeerDown, PeerRefused, PeerUp
 from pivot.core.questions import Describe, Result, StoreInfo
 from pivot.types import Address, Now
@@ -66,37 +80,28 @@ class NodeBehaviour:
         state: see the transition table.
     """
 
-    def __init__(
-        self,
-        *,
-        actor: str,
-        upstream: Address,
-        collections: Iterable[str],
-        cluster_id: str,
-        foreign_cluster: ForeignCluster = "refuse",
-        knobs: Knobs,
-    ) -> None:
+    def __init__(self, *, actor: str, upstream: Address, collections: Iterable[str], config: Config) -> None:
         """Begin unconnected.
 
         Args:
             actor: name under which this behaviour runs.
             upstream: the leader's address.
             collections: those we follow it for.
-            cluster_id: which cluster this is; empty matches any.
-            foreign_cluster: what to do when the leader is of another.
-            knobs: timings and limits.
+            config: which cluster this is, what to do when the leader is of another, timings and limits.
         """
+        knobs = config.knobs
         self.state = State.STARTING
         self._actor = actor
         self._upstream = upstream
-        self._cluster_id = cluster_id
-        self._foreign_cluster = foreign_cluster
+        self._cluster_id = config.cluster_id
+        self._foreign_cluster = config.foreign_cluster
         self._knobs = knobs
         paths = tuple(collections)
-        self._asks = Asks[Purpose](PENDING_MAX * len(paths))
+        self._asks = Asks[Purpose](PENDING_MAX * len(paths) + GIVING_MAX)
         self._following = {
             path: Following(path=path, upstream=upstream, knobs=knobs, asks=self._asks) for path in paths
         }
+        self._mesh = Mesh(config, upstream=upstream, following=self._following, asks=self._asks)
         self._attempts = 0
         self._said_down = False
         self._heard_s = 0.0
@@ -129,6 +134,8 @@ class NodeBehaviour:
         return effects
 
     def _answered(self, now: Now, purpose: Purpose, result: Result) -> list[Effect]:
+        if purpose.what in ("peers", "glimpse", "give"):
+            return self._mesh.answered(now, purpose, result)
         if purpose.what != "describe":
             return self._following[purpose.collection].answered(now, purpose, result)
         if not isinstance(result, StoreInfo):
@@ -137,7 +144,8 @@ class NodeBehaviour:
             following = self._following.get(info.path)
             if following is not None:
                 following.restore(info.place)
-        return self._greet(now)
+        self._mesh.restore(result.store, result.epoch)
+        return [*self._mesh.away(), *self._greet(now)]
 
     def _timer(self, now: Now, name: str) -> list[Effect]:
         match name, self.state:
@@ -147,6 +155,8 @@ class NodeBehaviour:
                 return self._greet(now)
             case "greet", State.GREETING:
                 return self._down(f"no answer to the greeting within {self._knobs.greet_s:g} s")
+            case "mesh", _:
+                return self._mesh.tick(now)
             case "alive", State.LIVE:
                 every = self._following.values()
                 return [effect for following in every for effect in following.alive(now)] + [self._alive_timer()]
@@ -170,7 +180,11 @@ class NodeBehaviour:
             case Welcome(), State.GREETING | State.WAITING:  # a late answer is an answer
                 return self._welcome(now, body)
             case Refused(), State.GREETING | State.LIVE:
-                return [Report(PeerRefused(self._upstream, body.reason)), *self._down(body.reason)]
+                return self._refused(body.reason)
+            case Peek(), _ if body.collection in self._following:
+                return self._mesh.peek(event, body)
+            case Glimpse(), _:
+                return self._mesh.glimpse(now, event, body)
             case Page() | Gone() | Stale() | Reset() | PushAck() | Repair(), State.LIVE:
                 following = self._following.get(body.collection)
             case _:
@@ -198,7 +212,7 @@ class NodeBehaviour:
     def _welcome(self, now: Now, welcome: Welcome) -> list[Effect]:
         reason = self._objection(welcome)
         if reason:
-            return [Report(PeerRefused(self._upstream, reason)), *self._down(reason)]
+            return self._refused(reason)
         self.state = State.LIVE
         self._said_down = False
         self._attempts = 0
@@ -209,6 +223,7 @@ class NodeBehaviour:
             self._alive_timer(),
             Tell("health", Heard(self._upstream, self._actor)),
             Report(PeerUp(self._upstream, "leader")),
+            *self._mesh.back(),
         ]
         wiped_for = welcome.cluster if self._foreign_cluster == "wipe" and self._is_foreign(welcome) else ""
         for path, following in self._following.items():
@@ -228,6 +243,10 @@ class NodeBehaviour:
     def _is_foreign(self, welcome: Welcome) -> bool:
         return bool(welcome.cluster and self._cluster_id and welcome.cluster != self._cluster_id)
 
+    def _refused(self, reason: str) -> list[Effect]:
+        """One of us does not want the other; a leader that says so is not away, and no reason to ask its nodes."""
+        return [Report(PeerRefused(self._upstream, reason)), *self._down(reason), *self._mesh.back()]
+
     def _down(self, reason: str) -> list[Effect]:
         """Give the connection up, if there is one or an attempt at one, and wait for the next attempt."""
         if self.state in (State.STARTING, State.WAITING):
@@ -243,7 +262,8 @@ class NodeBehaviour:
             following.end()
         pause_s = min(self._knobs.retry_s_max, self._knobs.retry_s_min * 2 ** min(self._attempts, 32))
         self._attempts += 1
-        return [*effects, CancelTimer(GREET), CancelTimer(ALIVE), SetTimer(RETRY, pause_s / 2, pause_s)]
+        effects += [CancelTimer(GREET), CancelTimer(ALIVE), SetTimer(RETRY, pause_s / 2, pause_s)]
+        return [*effects, *self._mesh.away()]
 
     def _alive_timer(self) -> SetTimer:
         return SetTimer(ALIVE, self._knobs.ack_repeat_s, self._knobs.ack_repeat_s)

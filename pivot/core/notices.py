@@ -33,6 +33,13 @@ class PeerRefused(msgspec.Struct, frozen=True, gc=False, tag="peer_refused"):
     reason: str
 
 
+class ReadingFrom(msgspec.Struct, frozen=True, gc=False, tag="reading_from"):
+    """Our leader is away, and we read from these nodes instead; none = no more."""
+
+    leader: Address
+    peers: tuple[Address, ...]
+
+
 class CaughtUp(msgspec.Struct, frozen=True, gc=False, tag="caught_up"):
     """We have everything of this collection that our leader has; said once per connection."""
 
@@ -106,6 +113,6 @@ class ActorRestarted(msgspec.Struct, frozen=True, gc=False, tag="actor_restarted
 
 
 Notice: TypeAlias = (
-    PeerUp | PeerDown | PeerRefused | CaughtUp | EpochReset | Conflict | Rejected | Reissued | Withdrawn | Collected
-    | Diverged | StorageRefused | ActorRestarted
+    PeerUp | PeerDown | PeerRefused | ReadingFrom | CaughtUp | EpochReset | Conflict | Rejected | Reissued | Withdrawn
+    | Collected | Diverged | StorageRefused | ActorRestarted
 )  # fmt: skip

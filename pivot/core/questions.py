@@ -211,6 +211,28 @@ class Confirmed(msgspec.Struct, frozen=True, gc=False):
     rows: int
 
 
+class ReadForPeer(msgspec.Struct, frozen=True, gc=False):
+    """Read a piece of our feed for another node, which has `cursor` of our leader's life `epoch`."""
+
+    collection: str
+    since: int
+    epoch: Epoch
+    cursor: int
+
+
+class MergeFromPeer(msgspec.Struct, frozen=True, gc=False):
+    """Merge what another node has, when it had seen `cursor` of our leader's life `epoch`.
+
+    `acks` has the leader's number of each version, 0 where it has confirmed none.
+    """
+
+    collection: str
+    epoch: Epoch
+    cursor: int
+    entries: tuple[Entry, ...]
+    acks: tuple[int, ...]
+
+
 class Restamp(msgspec.Struct, frozen=True, gc=False):
     """Our leader refused these versions for being ahead of its clock: replace those that are ahead of ours, too."""
 
@@ -338,9 +360,9 @@ Question: TypeAlias = (
     Put | PushItem | Remove  # -> Written
     | Get | ListAll  # -> Entries
     | ListKeys  # -> Keys
-    | ReadFeed | ReadOutbox  # -> FeedSlice
+    | ReadFeed | ReadOutbox | ReadForPeer  # -> FeedSlice
     | MergePushed  # -> Merged or Missed
-    | MergePage | MergeResync | FollowEpoch | HearFloor | Restamp | Wipe  # -> Position
+    | MergePage | MergeResync | MergeFromPeer | FollowEpoch | HearFloor | Restamp | Wipe  # -> Position
     | Confirm | MendBuckets  # -> Confirmed
     | Collect | ConfirmFollowers | Decommission  # -> Retained
     | CompareDigest  # -> Digested

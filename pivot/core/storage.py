@@ -13,11 +13,12 @@ nobody is ever told of a version that a power cut could take back.
     MergePage, MergeResync                rows (confirmed), our place; absent rows at an end  merging
     FollowEpoch, Wipe                     confirmations, our place; everything                merging
     Confirm, Restamp                      confirmations; rows that were ahead of every clock  merging
+    MergeFromPeer                         rows that are greater than ours                     sharing
     Collect, ConfirmFollowers,            tombstones, followers, our floor                    collecting
       Decommission, HearFloor
     CompareDigest, ReadBuckets,           rows that differ and should not                     mending
       MendBuckets
-    Get, ListAll, ListKeys, ReadFeed, ReadOutbox, Describe                                    here, nothing changes
+    Get, ListAll, ListKeys, ReadFeed, ReadOutbox, ReadForPeer, Describe                       here, nothing changes
 
 Start at `StorageBehaviour.step`.
 """
@@ -50,6 +51,7 @@ from pivot.core.questions import (
     ListAll,
     ListKeys,
     MendBuckets,
+    MergeFromPeer,
     MergePage,
     MergePushed,
     MergeResync,
@@ -57,6 +59,7 @@ from pivot.core.questions import (
     Put,
     ReadBuckets,
     ReadFeed,
+    ReadForPeer,
     ReadOutbox,
     Remove,
     ReplyTo,
@@ -65,6 +68,7 @@ from pivot.core.questions import (
     Wipe,
     Written,
 )
+from pivot.core.sharing import merge_from_peer, read_for_peer
 from pivot.core.store import Store
 from pivot.types import Now
 
@@ -117,6 +121,8 @@ class StorageBehaviour:
                 return merge_page(store, now, to, question)
             case MergeResync() as question:
                 return merge_resync(store, now, to, question)
+            case MergeFromPeer() as question:
+                return merge_from_peer(store, now, to, question)
             case FollowEpoch() as question:
                 return follow_epoch(store, to, question)
             case Wipe() as question:
@@ -140,7 +146,15 @@ class StorageBehaviour:
 
     def _read(
         self,
-        question: Get | ListAll | ListKeys | ReadFeed | ReadOutbox | CompareDigest | ReadBuckets | Describe,
+        question: Get
+        | ListAll
+        | ListKeys
+        | ReadFeed
+        | ReadOutbox
+        | ReadForPeer
+        | CompareDigest
+        | ReadBuckets
+        | Describe,
     ) -> Result:
         store = self.store
         limits = {"rows_max": self._knobs.page_rows, "bytes_max": self._knobs.page_bytes}
@@ -156,6 +170,8 @@ class StorageBehaviour:
                 return replace(store[question.collection].feed(question.since, **limits), clock=store.clock.last)
             case ReadOutbox():
                 return store[question.collection].outbox(question.since, **limits)
+            case ReadForPeer():
+                return read_for_peer(store, self._knobs, question)
             case CompareDigest():
                 return compare_digest(store, question)
             case ReadBuckets():

@@ -107,7 +107,7 @@ def json_response(value: object, status: HTTPStatus = HTTPStatus.OK) -> Response
 
 def add_data_routes(app: QuartTrio, member: Member, hub: Hub) -> None:
     """Serve the keys of one member's store."""
-    storage = member.storage
+    storage = Ref(member)
 
     @app.get("/")
     @answering_errors

@@ -14,6 +14,7 @@ from quart import Response
 from quart_trio import QuartTrio
 
 from pivot.actors.member import Member
+from pivot.actors.ref import Ref
 from pivot.core.questions import ConfirmFollowers, Decommission, Retained
 from pivot.server.data import ASK_DEADLINE_S, answering_errors, item, json_response
 from pivot.server.status import StatusBoard
@@ -44,13 +45,13 @@ def add_operator_routes(app: QuartTrio, member: Member, board: StatusBoard) -> N
     @app.post("/_pivot/followers/complete")
     @answering_errors
     async def complete() -> Response:
-        await member.storage.ask(ConfirmFollowers(), deadline_s=ASK_DEADLINE_S)
+        await Ref(member).ask(ConfirmFollowers(), deadline_s=ASK_DEADLINE_S)
         return Response(b"", status=HTTPStatus.NO_CONTENT)
 
     @app.delete("/_pivot/followers/<store>")
     @answering_errors
     async def decommission(store: str) -> Response:
-        done = await member.storage.ask(Decommission(StoreId(store)), deadline_s=ASK_DEADLINE_S)
+        done = await Ref(member).ask(Decommission(StoreId(store)), deadline_s=ASK_DEADLINE_S)
         assert isinstance(done, Retained), done
         if not done.changed:
             return error_response(HTTPStatus.NOT_FOUND, f"store {store[:80]!r} does not follow this member")

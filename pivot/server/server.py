@@ -18,7 +18,9 @@ from werkzeug.exceptions import HTTPException
 
 from pivot.actors.entropy import Entropy
 from pivot.actors.member import Member
-from pivot.actors.timeline import TrioTimeline
+from pivot.actors.ref import Ref
+from pivot.actors.tasks import run_member
+from pivot.actors.trio_timeline import TrioTimeline
 from pivot.actors.wallclock import WallClock
 from pivot.config import Config
 from pivot.core.entry import canonical
@@ -62,6 +64,7 @@ class Server:
             entropy: its chance.
         """
         self._config = config
+        self._engine = engine
         self._hub = Hub()
         self._timeline = TrioTimeline()
         self._client = HttpClient()
@@ -70,7 +73,6 @@ class Server:
         self.member = Member(
             config,
             member=MemberId(config.name or entropy.new_id()),
-            engine=engine,
             transport=self._transport,
             timeline=self._timeline,
             wall=wall,
@@ -111,7 +113,7 @@ class Server:
         async with self._client, trio.open_nursery() as nursery:
             await nursery.start(self._transport.run)
             nursery.start_soon(self._timeline.run)
-            await nursery.start(self.member.run)
+            await nursery.start(run_member, self.member, self._engine)
             async with trio.open_nursery() as web:
                 url: str = await web.start(partial(host, self.app, listen, shutdown=wind_down, grace_s=GRACE_S))
                 if advertise:
@@ -163,10 +165,11 @@ class Server:
         if self._config.cluster_url:
             with trio.move_on_after(ADVERTISE_AFTER_S):
                 await self._nodes_known.wait()
-        found = await self.member.storage.ask(Get(key), deadline_s=ASK_DEADLINE_S)
+        storage = Ref(self.member)
+        found = await storage.ask(Get(key), deadline_s=ASK_DEADLINE_S)
         assert isinstance(found, Entries), found
         if not found.entries or found.entries[0].data != value:
-            await self.member.storage.ask(Put(key, value), deadline_s=ASK_DEADLINE_S)
+            await storage.ask(Put(key, value), deadline_s=ASK_DEADLINE_S)
 
 
 def registration(nodes_key: str, address: str) -> tuple[str, str]:

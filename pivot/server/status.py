@@ -10,8 +10,19 @@ import msgspec
 
 from pivot.actors.mailbox import MailboxStatistics
 from pivot.actors.member import Member
+from pivot.actors.ref import Ref
 from pivot.config import Config
-from pivot.core.notices import Conflict, Diverged, Notice, PeerDown, PeerRefused, PeerUp, Rejected, StorageRefused
+from pivot.core.notices import (
+    Conflict,
+    Diverged,
+    Notice,
+    PeerDown,
+    PeerRefused,
+    PeerUp,
+    ReadingFrom,
+    Rejected,
+    StorageRefused,
+)
 from pivot.core.questions import CollectionInfo, Describe, StoreInfo
 from pivot.core.store import CONFLICTS_MAX
 from pivot.types import Address, Epoch, StoreId
@@ -52,6 +63,7 @@ class Status(msgspec.Struct, frozen=True):
         syncedKeys: what is replicated.
         collections: each in numbers, the last one is what is not replicated.
         peers: everybody it knows.
+        readingFrom: other nodes that it reads from while a leader of its is away.
         mailboxes: actor -> how full its mailbox is and was.
     """
 
@@ -68,6 +80,7 @@ class Status(msgspec.Struct, frozen=True):
     syncedKeys: tuple[str, ...]  # noqa: N815 - the original's name
     collections: tuple[CollectionInfo, ...]
     peers: tuple[PeerStatus, ...]
+    readingFrom: tuple[Address, ...]  # noqa: N815 - like the original's
     mailboxes: dict[str, MailboxStatistics]
 
 
@@ -87,6 +100,7 @@ class StatusBoard:
         self._durability = durability
         self._peers_max = peers_max
         self._peers: dict[Address, PeerStatus] = {}
+        self._reading_from: dict[Address, tuple[Address, ...]] = {}
         self._last_error = ""
         self._lost_updates = deque[Conflict](maxlen=CONFLICTS_MAX)
         member.on_notice(self._notice)
@@ -101,6 +115,8 @@ class StatusBoard:
                 known = self._peers.get(notice.peer)
                 self._remember(notice.peer, "" if known is None else known.role, notice.reason)
                 self._last_error = f"{notice.peer}: {notice.reason}"
+            case ReadingFrom():
+                self._reading_from[notice.leader] = notice.peers
             case Rejected():
                 self._last_error = f"{notice.key}: {notice.reason}"
             case StorageRefused():
@@ -129,7 +145,7 @@ class StatusBoard:
             ActorError: it does not answer.
             DeadlineError: it does not answer in time.
         """
-        info = await self._member.storage.ask(Describe(), deadline_s=deadline_s)
+        info = await Ref(self._member).ask(Describe(), deadline_s=deadline_s)
         assert isinstance(info, StoreInfo), info
         config = self._member.config
         return Status(
@@ -146,6 +162,7 @@ class StatusBoard:
             syncedKeys=config.collections(),
             collections=info.collections,
             peers=tuple(self._peers.values()),
+            readingFrom=tuple(peer for peers in self._reading_from.values() for peer in peers),
             mailboxes=self._member.statistics(),
         )
 

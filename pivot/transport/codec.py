@@ -18,6 +18,7 @@ from pivot.core.messages import (
     ROWS_MAX,
     Digest,
     Envelope,
+    Glimpse,
     Hello,
     Page,
     Push,
@@ -99,6 +100,10 @@ def _check_body(envelope: Envelope) -> None:
             raise BadEnvelopeError(f"page has {len(body.entries)} entries and {len(body.seqs)} sequence numbers")
         case Page() if not 0 <= body.since <= body.next <= body.head:
             raise BadEnvelopeError(f"page goes from {body.since} to {body.next} of {body.head}")
+        case Glimpse() if len(body.entries) != len(body.acks):
+            raise BadEnvelopeError(f"glimpse has {len(body.entries)} entries and {len(body.acks)} numbers")
+        case Glimpse() if not 0 <= body.since <= body.next <= body.head:
+            raise BadEnvelopeError(f"glimpse goes from {body.since} to {body.next} of {body.head}")
         case Repair() if len(body.entries) != len(body.seqs):
             raise BadEnvelopeError(f"repair has {len(body.entries)} entries and {len(body.seqs)} sequence numbers")
         case Repair() if len(body.buckets) > BUCKETS:
@@ -111,7 +116,7 @@ def _check_body(envelope: Envelope) -> None:
             raise BadEnvelopeError(f"push_ack has {rows} rows, at most {ROWS_MAX} are allowed")
         case _:
             pass
-    if isinstance(body, Page | Push | Repair):
+    if isinstance(body, Page | Push | Repair | Glimpse):
         if len(body.entries) > ROWS_MAX:
             raise BadEnvelopeError(f"message has {len(body.entries)} rows, at most {ROWS_MAX} are allowed")
         for entry in body.entries:

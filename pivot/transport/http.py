@@ -10,7 +10,8 @@ of the old one.
     send to a leader's URL     ->  Uplink: Hello opens the stream, the rest is queued and posted
     send to anybody else       ->  queued for that member's open stream, or lost when it has none
 
-So a peer that calls itself by an address cannot make us send requests there.
+So a peer that calls itself by an address cannot make us send requests there. Nodes whose leader is away ask each other,
+and for that need no connection that lasts: a Peek is one request, `POST /_pivot/peek`, its response the Glimpse.
 
 Nothing waits and everything is bounded: a full queue ends its connection, and the protocol resumes from its cursors.
 Whoever loses a connection hears `link_lost`; what is lost on our side is counted. Start at `HttpTransport.send`.
@@ -18,12 +19,13 @@ Whoever loses a connection hears `link_lost`; what is lost on our side is counte
 
 from collections.abc import AsyncGenerator, Iterable
 from contextlib import aclosing
+from http import HTTPStatus
 from typing import Final, final
 
 import msgspec
 import trio
 
-from pivot.core.messages import Envelope, Hello
+from pivot.core.messages import Envelope, Glimpse, Hello, Peek
 from pivot.errors import PeerError, RefusedError, TransportError
 from pivot.transport.base import Receiver
 from pivot.transport.codec import ENVELOPE_BYTES_MAX, decode, encode
@@ -32,6 +34,7 @@ from pivot.types import Address, MemberId
 
 STREAM_PATH: Final = "/_pivot/stream"
 ENVELOPES_PATH: Final = "/_pivot/envelopes"
+PEEK_PATH: Final = "/_pivot/peek"
 NDJSON: Final = "application/x-ndjson"
 POST_BYTES_MAX: Final = 2 * ENVELOPE_BYTES_MAX
 """Longest body of one post of envelopes."""
@@ -39,6 +42,10 @@ QUEUE_BYTES_MAX: Final = 32 * 2**20
 """Most bytes that wait for one peer."""
 QUEUE_LINES_MAX: Final = 10_000
 """Most envelopes that wait for one peer."""
+PEEKS_MAX: Final = 100
+"""Most peeks under way, and as many of others that wait for our answer."""
+PEEK_S: Final = 5.0
+"""Longest that a peek may take."""
 
 # Why envelopes are lost.
 NO_STREAM: Final = "no stream"  # for a member that is not connected
@@ -238,6 +245,8 @@ class HttpTransport:
         self._nursery: trio.Nursery | None = None
         self._uplinks: dict[Address, Uplink] = {}
         self._downlinks: dict[MemberId, LineQueue] = {}
+        self._peeking = 0
+        self._peeks: dict[tuple[MemberId, int], LineQueue] = {}
         self._tally = Tally()
 
     def attach(self, receiver: Receiver) -> None:
@@ -249,8 +258,12 @@ class HttpTransport:
         target = envelope.target
         self._tally.sent += 1
         downlink = self._downlinks.get(MemberId(target))
+        if isinstance(envelope.body, Glimpse):
+            downlink = self._peeks.get((MemberId(target), envelope.body.ordinal))
         if self._nursery is None:
             self._tally.lose(NOT_RUNNING)
+        elif isinstance(envelope.body, Peek):
+            self._send_peek(envelope, self._nursery)
         elif target in self._leaders:
             self._uplink(target, self._nursery).send(envelope)
         elif downlink is None:
@@ -258,6 +271,32 @@ class HttpTransport:
         elif not downlink.put(encode(envelope)):
             self._tally.lose(FULL)
             self._end(MemberId(target), downlink, _FULL_REASON)
+
+    def _send_peek(self, envelope: Envelope, nursery: trio.Nursery) -> None:
+        if self._peeking >= PEEKS_MAX:
+            self._tally.lose(FULL)
+        else:
+            self._peeking += 1
+            nursery.start_soon(self._peek, envelope)
+
+    async def _peek(self, envelope: Envelope) -> None:
+        """Ask another node; whoever asks hears nothing when that fails, and asks again."""
+        assert self._receiver is not None, "attach comes before send"
+        url, line = envelope.target, encode(envelope)
+        try:
+            response = await self._client.request(
+                "POST", url + PEEK_PATH, content=line, headers=_HEADERS, timeout_s=PEEK_S
+            )
+            if response.status == HTTPStatus.OK:
+                glimpse = decode(response.body.strip())
+                self._tally.received += 1
+                self._receiver.receive(glimpse, url)
+            else:
+                self._tally.lose(REFUSED)
+        except (TransportError, PeerError):
+            self._tally.lose(UNREACHABLE)
+        finally:
+            self._peeking -= 1
 
     def _uplink(self, leader: Address, nursery: trio.Nursery) -> Uplink:
         uplink = self._uplinks.get(leader)
@@ -326,6 +365,21 @@ class HttpTransport:
                     yield chunk
         finally:
             self._end(hello.sender, queue, "its stream has ended")
+
+    async def answer_peek(self, envelope: Envelope, ordinal: int) -> bytes:
+        """The response to another node's Peek: its Glimpse; empty when our member gives none, or not in time."""
+        key = (envelope.sender, ordinal)
+        if len(self._peeks) >= PEEKS_MAX or key in self._peeks:
+            return b""
+        queue = self._peeks[key] = LineQueue()
+        try:
+            self.deliver(envelope)
+            async with aclosing(queue.chunks(QUEUE_BYTES_MAX)) as chunks:
+                with trio.move_on_after(PEEK_S):
+                    return await anext(chunks)
+            return b""
+        finally:
+            del self._peeks[key]
 
     def _end(self, member: MemberId, downlink: LineQueue, reason: str) -> None:
         """End a stream; unless it was replaced by another, our member hears that the link is lost."""

@@ -1,4 +1,4 @@
-"""The leader's side of `HttpTransport`: two routes of a Quart application.
+"""The server's side of `HttpTransport`: three routes of a Quart application.
 
 Layer: transport. Everything a peer sends is judged by the codec before it changes anything; what is refused gets a 4xx
 with the reason in one line.
@@ -13,10 +13,10 @@ from quart_trio import QuartTrio
 from werkzeug.exceptions import RequestEntityTooLarge
 
 from pivot.config import NAME_MAX
-from pivot.core.messages import Envelope, Hello
+from pivot.core.messages import Envelope, Hello, Peek
 from pivot.errors import BadEnvelopeError, PeerError
 from pivot.transport.codec import decode
-from pivot.transport.http import ENVELOPES_PATH, NDJSON, POST_BYTES_MAX, STREAM_PATH, HttpTransport
+from pivot.transport.http import ENVELOPES_PATH, NDJSON, PEEK_PATH, POST_BYTES_MAX, STREAM_PATH, HttpTransport
 
 JSON: Final = "application/json"
 
@@ -87,6 +87,23 @@ def add_transport_routes(app: QuartTrio, transport: HttpTransport) -> None:
         response = Response(transport.stream(hello), content_type=NDJSON)
         response.timeout = None
         return response
+
+    @app.post(PEEK_PATH)
+    async def peek() -> Response:
+        refusal = _other_type()
+        if refusal is not None:
+            return refusal
+        line = await read_body(POST_BYTES_MAX)
+        try:
+            envelope = _judge(line.strip())
+            if not isinstance(envelope.body, Peek):
+                raise BadEnvelopeError(f"a {envelope.body.__struct_config__.tag} is no peek")
+        except PeerError as error:
+            return error_response(HTTPStatus.BAD_REQUEST, str(error))
+        answer = await transport.answer_peek(envelope, envelope.body.ordinal)
+        if not answer:
+            return error_response(HTTPStatus.SERVICE_UNAVAILABLE, "this member has nothing to show now")
+        return Response(answer, content_type=NDJSON)
 
     @app.post(ENVELOPES_PATH)
     async def envelopes() -> Response:

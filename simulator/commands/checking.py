@@ -12,11 +12,14 @@ from simulator.commands.fuzz import nemeses_of
 from simulator.errors import BadPlanError
 from simulator.experiment.determinism import OTHERS, PLAIN, check
 from simulator.experiment.trial import Task
+from simulator.runtimes.base import RuntimeName
 
 _SHOWN_MAX = 20
 
 
-def determinism(*, seeds: int, seed: int, nodes: int | None, nemesis: str | None, bug: str, as_json: bool) -> int:
+def determinism(
+    *, seeds: int, seed: int, nodes: int | None, nemesis: str | None, runtime: RuntimeName, bug: str, as_json: bool
+) -> int:
     """Play seeds `seed` to `seed + seeds - 1` under several circumstances; name those that differ, and where.
 
     Raises:
@@ -25,7 +28,7 @@ def determinism(*, seeds: int, seed: int, nodes: int | None, nemesis: str | None
     """
     if seeds < 1:
         raise BadPlanError("seeds", f"is {seeds}, it must be at least 1")
-    task = Task(nodes=nodes, nemeses=nemeses_of(nemesis), bug=bug)
+    task = Task(nodes=nodes, nemeses=nemeses_of(nemesis), runtime=runtime, bug=bug)
     task.plan(seed)  # refuses what cannot be before anything is begun
     talk = Console(stderr=True)
     columns = (TextColumn("determinism"), MofNCompleteColumn(), BarColumn(), TimeElapsedColumn())

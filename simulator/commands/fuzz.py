@@ -23,6 +23,7 @@ from simulator.experiment.shrink import Bounds
 from simulator.experiment.tally import Tally
 from simulator.experiment.trial import NO_BOUNDS, Trial
 from simulator.experiment.trial import Task as TrialTask
+from simulator.runtimes.base import RuntimeName
 from simulator.stopwatch import date_and_time
 
 FAILURES_SHOWN_MAX: Final = 20
@@ -37,6 +38,7 @@ class FuzzOptions(msgspec.Struct, frozen=True, kw_only=True):
         seed: of the first.
         nodes: how many nodes each has; None = 1 to 4.
         nemesis: kinds of faults, comma separated; None = all.
+        runtime: what plans are played on.
         bug: name of a bug to plant; empty = none.
         shrink: whether failures are shrunk.
         runs: folder for campaigns.
@@ -50,6 +52,7 @@ class FuzzOptions(msgspec.Struct, frozen=True, kw_only=True):
     seed: int
     nodes: int | None
     nemesis: str | None
+    runtime: RuntimeName
     bug: str
     shrink: bool
     runs: Path
@@ -112,6 +115,7 @@ def _archive(options: FuzzOptions) -> Archive:
         nodes=options.nodes,
         nemeses=nemeses_of(options.nemesis),
         shrinking=NO_BOUNDS if options.shrink else Bounds(tries=0),
+        runtime=options.runtime,
         bug=options.bug,
     )
     task.plan(options.seed)  # refuses what cannot be before anything is begun

@@ -16,9 +16,12 @@ from simulator.experiment.plan import Plan
 from simulator.experiment.recipe import card, notebook_cell, pytest_line, replay_command
 from simulator.experiment.shrink import Bounds
 from simulator.experiment.simulation import Run
+from simulator.runtimes.base import RuntimeName
 
 
-def run(*, seed: int, nodes: int | None, nemesis: str | None, save: Path | None, as_json: bool) -> int:
+def run(
+    *, seed: int, nodes: int | None, nemesis: str | None, save: Path | None, runtime: RuntimeName, as_json: bool
+) -> int:
     """Play the plan that a seed draws and say how it went.
 
     Raises:
@@ -27,19 +30,19 @@ def run(*, seed: int, nodes: int | None, nemesis: str | None, save: Path | None,
     plan = draw(seed, nodes=nodes, nemeses=nemeses_of(nemesis))
     if save is not None:
         _save(plan, save)
-    return _play(plan, as_json=as_json)
+    return _play(plan, runtime=runtime, as_json=as_json)
 
 
-def replay(file: Path, *, as_json: bool) -> int:
+def replay(file: Path, *, runtime: RuntimeName, as_json: bool) -> int:
     """Play the plan in a file and say how it went.
 
     Raises:
         BadPlanError: it is no plan.
     """
-    return _play(Plan.load(file), as_json=as_json)
+    return _play(Plan.load(file), runtime=runtime, as_json=as_json)
 
 
-def shrink(file: Path, *, out: Path | None, tries: int, seconds: float, as_json: bool) -> int:
+def shrink(file: Path, *, out: Path | None, tries: int, seconds: float, runtime: RuntimeName, as_json: bool) -> int:
     """Make the failing plan in a file as small as it can be, save it and say what it shows.
 
     Raises:
@@ -48,14 +51,14 @@ def shrink(file: Path, *, out: Path | None, tries: int, seconds: float, as_json:
     if tries < 1 or not seconds > 0:
         raise BadPlanError("bounds", f"are {tries} tries and {seconds:g} s, both must be more than 0")
     plan = Plan.load(file)
-    found = examine(plan)
+    found = examine(plan, runtime=runtime)
     if not found.violations:
         if as_json:
             print(json.dumps({"seed": plan.seed, "hash": found.hash, "verdict": found.verdict}))
         else:
             print(f"verdict {found.verdict}: nothing to shrink")
         return 0
-    shrunk = shrink_and_explain(plan, found, Bounds(tries=tries, seconds=seconds))
+    shrunk = shrink_and_explain(plan, found, Bounds(tries=tries, seconds=seconds), runtime=runtime)
     out = out or file.with_suffix(".shrunk.json")
     _save(shrunk.plan, out)
     if not as_json:
@@ -83,8 +86,8 @@ def shrink(file: Path, *, out: Path | None, tries: int, seconds: float, as_json:
     return 1
 
 
-def _play(plan: Plan, *, as_json: bool) -> int:
-    run = Run.of(plan)
+def _play(plan: Plan, *, runtime: RuntimeName, as_json: bool) -> int:
+    run = Run.of(plan, runtime=runtime)
     if as_json:
         sentences = [violation.sentence for violation in run.violations]
         print(json.dumps({"seed": run.seed, "hash": run.hash, "verdict": run.verdict, "violations": sentences}))

@@ -13,10 +13,10 @@ from typing import Final, final
 
 import msgspec
 
-from simulator.experiment.divergence import compare
 from simulator.experiment.fresh import Circumstances, ask_hashes, ask_to_watch
 from simulator.experiment.trial import Task
 from simulator.experiment.witness import Place, Testimony, first_difference
+from simulator.world.divergence import first_divergence
 
 BLOCK: Final = 50
 PLAIN: Final = Circumstances(hash_seed=0, noise=0)
@@ -102,11 +102,11 @@ def _apart(difference: Difference, circumstances: Circumstances, nth: int, task:
         return one, ask_to_watch(circumstances, seed, nth=nth, until=until, task=task)
 
     pair = look(_FIRST_LOOK)
-    parting = compare(pair[0].events, pair[1].events)
+    parting = first_divergence(pair[0].events, pair[1].events)
     if parting is None:
         return None
-    if parting.number > _FIRST_LOOK:
-        pair = look(parting.number)
+    if parting.seq > _FIRST_LOOK:
+        pair = look(parting.seq)
     place = first_difference(*pair)
     return Difference(difference.seed, difference.where, parting.sentence, place)
 

@@ -11,7 +11,7 @@ from typing import Final, TypeVar, final
 import msgspec
 
 from simulator.errors import SimulationError
-from simulator.experiment.examination import examine
+from simulator.experiment.examination import Examination, examine
 from simulator.experiment.planting import planted
 from simulator.experiment.trial import Task
 from simulator.experiment.witness import Testimony, watch
@@ -120,13 +120,17 @@ def main() -> None:
         answer: list[list[str]] | Testimony
         if isinstance(question, Hashes):
             seeds = range(question.first, question.first + question.count)
-            answer = [[examine(question.task.plan(seed)).hash for _ in range(question.times)] for seed in seeds]
+            answer = [[_examine(question.task, seed).hash for _ in range(question.times)] for seed in seeds]
         else:
             for _ in range(question.nth - 1):
-                examine(question.task.plan(question.seed))
-            answer = watch(question.task.plan(question.seed), until=question.until)
+                _examine(question.task, question.seed)
+            answer = watch(question.task.plan(question.seed), until=question.until, runtime=question.task.runtime)
     del junk
     sys.stdout.buffer.write(msgspec.msgpack.encode(answer))
+
+
+def _examine(task: Task, seed: int) -> Examination:
+    return examine(task.plan(seed), runtime=task.runtime)
 
 
 def _make_noise(noise: int) -> list[bytes]:

@@ -6,19 +6,16 @@ Layer: simulator/experiment. Start at `Host.start`.
 from collections.abc import Callable
 from typing import final
 
-import trio
-
 from pivot.actors.member import Member
 from pivot.core.collection import Change
 from pivot.core.entry import Entry
 from pivot.core.notices import Notice
-from pivot.engine.base import StorageEngine
-from pivot.engine.memory import MemoryEngine
 from pivot.types import Epoch, MemberId, StoreId
 from simulator.experiment.plan import LEADER, Plan
+from simulator.runtimes.base import Process, Runtime
 from simulator.world.chance import SimulatedEntropy, SkewedClock
-from simulator.world.disk import Disk, DiskStatistics, SimulatedEngine, Trouble
-from simulator.world.heap import EventHeap
+from simulator.world.disk import Disk, DiskStatistics, Trouble
+from simulator.world.drive import DiskDrive, Drive, MemoryDrive
 from simulator.world.network import Network
 from simulator.world.pulse import Pulse
 from simulator.world.rng import Streams
@@ -39,18 +36,18 @@ class Host:
         held: how many events earlier processes missed while they were stopped.
     """
 
-    def __init__(self, name: str, plan: Plan, heap: EventHeap, streams: Streams, network: Network) -> None:
+    def __init__(self, name: str, plan: Plan, runtime: Runtime, streams: Streams, network: Network) -> None:
         self.name = MemberId(name)
-        self.clock = SkewedClock(heap)
+        self.clock = SkewedClock(runtime.heap)
         self.disk: Disk | None = None
         self.lives = 0
         self.member: Member | None = None
-        self.pulse = Pulse(heap)
+        self.pulse = Pulse(runtime.heap)
         self._plan = plan
-        self._heap = heap
+        self._runtime = runtime
         self._streams = streams
         self._network = network
-        self._process = trio.CancelScope()
+        self._process: Process | None = None
         self._trouble = Trouble()
         self._seen: dict[str, Entry] = {}
         self._earlier = DiskStatistics()
@@ -66,19 +63,18 @@ class Host:
         """How many events waited for its processes while they were stopped."""
         return self._held + self.pulse.held
 
-    def start(self, nursery: trio.Nursery, on_notice: Callable[[str, Notice], None]) -> bool:
+    def start(self, on_notice: Callable[[str, Notice], None]) -> bool:
         """Start its process; False when there is one."""
         if self.member is not None:
             return False
         kept = self.table()
         self.lives += 1
         self._held += self.pulse.held
-        self.pulse = Pulse(self._heap)
+        self.pulse = Pulse(self._runtime.heap)
         entropy = SimulatedEntropy(self._streams.stream("member", self.name, self.lives))
         self.member = member = Member(
             self._plan.config("" if self.name == LEADER else LEADER),
             member=self.name,
-            engine=self._engine(entropy),
             transport=SimulatedTransport(self.name, self._network, deliver=self.pulse.deliver),
             timeline=self.pulse,
             wall=self.clock,
@@ -88,30 +84,26 @@ class Host:
         if self.name == LEADER:
             self._see(tuple(kept.values()))  # a crash may have left there what nobody was told
             member.watch(self._see)
-        self._process = trio.CancelScope()
-        nursery.start_soon(self._run, self._process, member)
+        self._process = self._runtime.start(member, self._drive(entropy))
         return True
 
-    def _engine(self, entropy: SimulatedEntropy) -> StorageEngine:
+    def _drive(self, entropy: SimulatedEntropy) -> Drive:
         durability = self._plan.durability
         if durability == "memory":
-            return MemoryEngine(store=StoreId(entropy.new_id()), epoch=Epoch(entropy.new_id()))
+            return MemoryDrive(store=StoreId(entropy.new_id()), epoch=Epoch(entropy.new_id()))
         if self.disk is None:
             store, epoch = StoreId(entropy.new_id()), Epoch(entropy.new_id())
             chance = self._streams.stream("disk", self.name, self.lives)
             self.disk = Disk(store=store, epoch=epoch, durability=durability, chance=chance)
             self.disk.trouble = self._trouble
-        return SimulatedEngine(self.disk, self._heap, pulse=self.pulse, new_id=entropy.new_id)
-
-    async def _run(self, process: trio.CancelScope, member: Member) -> None:
-        with process:
-            await member.run()
+        return DiskDrive(self.disk, self._runtime.heap, pulse=self.pulse, new_id=entropy.new_id)
 
     def crash(self) -> tuple[Change, ...]:
         """End its process without warning; returns changes that are on its disk though nobody was told."""
         self._network.detach(self.name)
         self.pulse.end()
-        self._process.cancel()
+        assert self._process is not None, f"{self.name} runs"
+        self._process.kill()
         self.member = None
         unheard = () if self.disk is None else self.disk.crash()
         if self._plan.durability != "full":

@@ -18,6 +18,7 @@ from simulator.experiment.history import LedgerLine, Record
 from simulator.experiment.operations import Operation
 from simulator.experiment.plan import Durability, Plan, Step
 from simulator.experiment.world import Outcome, play
+from simulator.runtimes.base import RuntimeName
 from simulator.world.link import Conditions
 from simulator.world.trace import TraceEvent
 
@@ -72,15 +73,15 @@ class Simulation:
         """
         return structs.replace(self._plan, steps=tuple(self._steps), safety_s=float(until))
 
-    def run(self, until: float = 60.0) -> "Run":
+    def run(self, until: float = 60.0, *, runtime: RuntimeName = "trio") -> "Run":
         """Play it: faults end at `until` (s), then it goes on until everything is equal, at most `liveness_s` more.
 
-        Synchronous, also in a notebook cell.
+        Synchronous, also in a notebook cell. `runtime` makes no difference but to how long it takes.
 
         Raises:
             BadPlanError: a step cannot be played; names it.
         """
-        return Run.of(self.plan(until), keep_trace=True)
+        return Run.of(self.plan(until), keep_trace=True, runtime=runtime)
 
 
 @final
@@ -99,9 +100,9 @@ class Run:
         self.violations: tuple[Violation, ...] = check(plan, outcome)
 
     @classmethod
-    def of(cls, plan: Plan, *, keep_trace: bool = False) -> "Run":
-        """Play a plan."""
-        return cls(plan, play(plan, keep_trace=keep_trace))
+    def of(cls, plan: Plan, *, keep_trace: bool = False, runtime: RuntimeName = "kernel") -> "Run":
+        """Play a plan; see `play`."""
+        return cls(plan, play(plan, keep_trace=keep_trace, runtime=runtime))
 
     @property
     def verdict(self) -> Verdict:

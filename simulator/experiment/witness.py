@@ -25,9 +25,10 @@ import msgspec
 
 import pivot
 import simulator
-from simulator import seams
 from simulator.experiment.plan import Plan
 from simulator.experiment.simulation import Run
+from simulator.runtimes import seams
+from simulator.runtimes.base import RuntimeName
 from simulator.world.trace import Trace, TraceEvent
 
 MARKS_MAX: Final = 20_000_000
@@ -80,18 +81,19 @@ class Place(msgspec.Struct, frozen=True):
         return f"{self.file}:{self.line} in {self.function}: {getline(self.file, self.line).strip()}"
 
 
-def watch(plan: Plan, *, until: int) -> Testimony:
+def watch(plan: Plan, *, until: int, runtime: RuntimeName) -> Testimony:
     """Play a plan under a witness, which is slow; the run is the same as without one.
 
     Args:
         plan: what to play.
+        runtime: what it is played on.
         until: `seq` of the event after which nobody needs to watch any more.
     """
     witness = _Witness(until)
     before = sys.gettrace()
     sys.settrace(witness.enter)
     try:
-        run = Run.of(plan, keep_trace=True)
+        run = Run.of(plan, keep_trace=True, runtime=runtime)
     finally:
         sys.settrace(before)
     return Testimony(run.hash, run.trace, tuple(witness.places), witness.marks.tobytes())

@@ -1,17 +1,17 @@
 """World: a plan being played: members, network, clients, and the faults that happen to them.
 
-Layer: simulator/experiment. Members are the real ones, on Trio in virtual time, on a simulated network, disk and clock;
-they cannot tell. Everything that happens, also what clients and the nemesis do, is an event of the one heap.
+Layer: simulator/experiment. Members are the real ones, in virtual time, on a simulated network, disk and clock; they
+cannot tell. Everything that happens, also what clients and the nemesis do, is an event of the one heap, so it does not
+matter which runtime runs them.
 Start at `play`.
 """
 
-from collections import Counter
+from collections import Counter, deque
 from functools import partial
 from operator import attrgetter
 from typing import Final, assert_never, final
 
 import msgspec
-import trio
 
 from pivot.core.collection import Change, DropRow
 from pivot.core.entry import Entry
@@ -43,9 +43,9 @@ from simulator.experiment.operations import (
     Write,
 )
 from simulator.experiment.plan import LEADER, Plan
-from simulator.loop import run, sleep_until
+from simulator.runtimes import kernel
+from simulator.runtimes.base import Runtime, RuntimeName
 from simulator.world.disk import DiskStatistics, Trouble
-from simulator.world.heap import EventHeap
 from simulator.world.network import Network, NetworkStatistics
 from simulator.world.rng import Streams
 from simulator.world.topology import star
@@ -93,36 +93,54 @@ class Outcome(msgspec.Struct, frozen=True, kw_only=True):
     trace: tuple[TraceEvent, ...]
 
 
-def play(plan: Plan, *, keep_trace: bool = False) -> Outcome:
-    """Play a plan on Trio in virtual time.
+def play(plan: Plan, *, keep_trace: bool = False, runtime: RuntimeName = "kernel") -> Outcome:
+    """Play a plan.
 
     Args:
         plan: what to play.
         keep_trace: whether every event is kept; memory then grows with the run.
+        runtime: what runs the members; it makes no difference but to how long it takes.
 
     Raises:
         SimulationError: the run itself went wrong.
         Exception: a member crashed for good, which is our bug.
     """
 
-    async def main(heap: EventHeap) -> Outcome:
-        world = World(plan, heap, keep_trace=keep_trace)
-        return await world.play()
+    def begin(runtime: Runtime) -> World:
+        world = World(plan, runtime, keep_trace=keep_trace)
+        world.begin()
+        return world
 
-    return run(main, seed=plan.seed)
+    match runtime:
+        case "kernel":
+            world = kernel.run(begin)
+        case "trio":
+            from simulator.runtimes import trio
+
+            world = trio.run(begin, seed=plan.seed)
+        case _:
+            assert_never(runtime)
+    assert world.outcome is not None, "it ends with its outcome"
+    return world.outcome
 
 
 @final
 class World:
-    """One run of one plan."""
+    """One run of one plan.
 
-    def __init__(self, plan: Plan, heap: EventHeap, *, keep_trace: bool) -> None:
+    Attributes:
+        outcome: what it left behind; None until it ends.
+    """
+
+    def __init__(self, plan: Plan, runtime: Runtime, *, keep_trace: bool) -> None:
+        self.outcome: Outcome | None = None
         self._plan = plan
-        self._heap = heap
+        self._runtime = runtime
+        self._heap = heap = runtime.heap
         self._trace = Trace(keep=keep_trace)
         streams = Streams(plan.seed)
         self._network = Network(heap, star(LEADER, plan.members[1:], plan.weather), streams, self._trace)
-        self._hosts = {name: Host(name, plan, heap, streams, self._network) for name in plan.members}
+        self._hosts = {name: Host(name, plan, runtime, streams, self._network) for name in plan.members}
         slowest_s = max((s.operation.trouble.slow_s for s in plan.steps if isinstance(s.operation, SetDisk)), default=0)
         self._clients = Clients(heap, self._trace, patience_ns=PATIENCE_NS + round(4e9 * slowest_s))
         self._losses = Losses()
@@ -130,50 +148,55 @@ class World:
         self._lied = False
         self._broken: list[str] = []
         self._settled = True
-        self._nursery: trio.Nursery | None = None
+        self._steps = deque(sorted(plan.steps, key=attrgetter("at_s")))
+        self._late_ns = 0  # what `settle` took so far
+        self._safe_ns = 0
+        self._converged_ns: int | None = None
 
-    async def play(self) -> Outcome:
-        """Safety phase, then liveness phase; see `Plan`."""
-        plan, heap = self._plan, self._heap
-        converged_ns: int | None = None
-        async with trio.open_nursery() as nursery:
-            self._nursery = nursery
-            for host in self._hosts.values():
-                heap.call_soon(partial(self._start, host))
-            last_ns = late_ns = 0
-            for step in sorted(plan.steps, key=attrgetter("at_s")):
-                last_ns = round(step.at_s * 1e9) + late_ns
-                if isinstance(step.operation, Settle):
-                    await sleep_until(last_ns)
-                    late_ns += await self._settle()
-                else:
-                    heap.post_at(last_ns, partial(self._do, step.operation))
-            safe_ns = round(plan.safety_s * 1e9) + late_ns
-            heap.post_at(safe_ns, self._end_faults)
-            end_ns = safe_ns + round(plan.liveness_s * 1e9)
-            await sleep_until(last_ns)
-            while heap.now_ns < end_ns:
-                await sleep_until(heap.now_ns + LOOK_NS)
-                if not self._converged():
-                    converged_ns = None
-                elif converged_ns is None:
-                    converged_ns = heap.now_ns
-                if converged_ns is not None and heap.now_ns > safe_ns:
-                    break
-            outcome = self._outcome(converged_ns)
-            nursery.cancel_scope.cancel()
-        return outcome
+    def begin(self) -> None:
+        """Schedule everything: a safety phase, then a liveness phase; see `Plan`."""
+        for host in self._hosts.values():
+            self._heap.call_soon(partial(self._start, host))
+        self._schedule()
 
-    async def _settle(self) -> int:
-        """Wait until all members that run are equal and have nothing left to offer; returns how long it took, ns."""
-        begin_ns = self._heap.now_ns
-        end_ns = begin_ns + round(self._plan.liveness_s * 1e9)
-        while not self._quiet():
-            if self._heap.now_ns >= end_ns:
-                self._settled = False
-                break
-            await sleep_until(self._heap.now_ns + LOOK_NS)
-        return self._heap.now_ns - begin_ns
+    def _schedule(self) -> None:
+        """Schedule what is left of the plan, up to the next `settle`, which may make the rest later."""
+        last_ns = self._heap.now_ns
+        while self._steps:
+            step = self._steps.popleft()
+            last_ns = round(step.at_s * 1e9) + self._late_ns
+            if isinstance(step.operation, Settle):
+                self._heap.post_at(last_ns, partial(self._settle, last_ns))
+                return
+            self._heap.post_at(last_ns, partial(self._do, step.operation))
+        self._safe_ns = round(self._plan.safety_s * 1e9) + self._late_ns
+        self._heap.post_at(self._safe_ns, self._end_faults)
+        self._heap.post_at(last_ns + LOOK_NS, self._look)
+
+    def _settle(self, begin_ns: int) -> None:
+        """Look again and again until all members that run are equal and have nothing left to offer."""
+        now_ns = self._heap.now_ns
+        quiet = self._quiet()
+        if not quiet and now_ns < begin_ns + round(self._plan.liveness_s * 1e9):
+            self._heap.post_at(now_ns + LOOK_NS, partial(self._settle, begin_ns))
+            return
+        self._settled = self._settled and quiet
+        self._late_ns += now_ns - begin_ns
+        self._schedule()
+
+    def _look(self) -> None:
+        """Whether all members are equal for good; then, or when time is over, the run ends."""
+        now_ns = self._heap.now_ns
+        if not self._converged():
+            self._converged_ns = None
+        elif self._converged_ns is None:
+            self._converged_ns = now_ns
+        is_late = now_ns >= self._safe_ns + round(self._plan.liveness_s * 1e9)
+        if is_late or (self._converged_ns is not None and now_ns > self._safe_ns):
+            self.outcome = self._outcome()
+            self._runtime.finish()
+        else:
+            self._heap.post_at(now_ns + LOOK_NS, self._look)
 
     # What happens ------------------------------------------------------------------------------------------------
 
@@ -228,8 +251,7 @@ class World:
                 assert_never(fault)
 
     def _start(self, host: Host) -> None:
-        assert self._nursery is not None, "the world is being played"
-        if host.start(self._nursery, self._notice):
+        if host.start(self._notice):
             self._trace.record(self._heap.now_ns, "started", host.name)
 
     def _resume(self, host: Host) -> None:
@@ -245,9 +267,9 @@ class World:
         before, collected = host.table(), host.collected()
         unheard: tuple[Change, ...] = ()
         if ran:
+            self._trace.record(self._heap.now_ns, "crashed", host.name)
             unheard = host.crash()
             self._losses.note_appearance(before, unheard)
-            self._trace.record(self._heap.now_ns, "crashed", host.name)
         if wipe:
             host.lose_disk()
             self._counts["versions wiped"] += len(before)
@@ -269,8 +291,8 @@ class World:
         for host in self._hosts.values():
             host.clock.offset_ns = 0
             host.set_trouble(Trouble())
-            self._resume(host)
-            self._start(host)
+            self._heap.call_soon(partial(self._resume, host))
+            self._heap.call_soon(partial(self._start, host))
 
     def _notice(self, member: str, notice: Notice) -> None:
         match notice:
@@ -313,14 +335,14 @@ class World:
         # A leader in a new life may not have heard yet of deletions that its nodes know.
         return leader.member is None or all(knows({**leader.collected(), **leader.table()}, t) for t in tables)
 
-    def _outcome(self, converged_ns: int | None) -> Outcome:
+    def _outcome(self) -> Outcome:
         tables = {name: host.table() for name, host in self._hosts.items() if host.member is not None}
         leader = self._hosts[LEADER]
         there = {**leader.collected(), **tables.get(LEADER, {})}
         return Outcome(
             hash=self._trace.hash,
             events=self._trace.count,
-            converged_s=None if converged_ns is None else converged_ns / 1e9,
+            converged_s=None if self._converged_ns is None else self._converged_ns / 1e9,
             ended_s=self._heap.now_ns / 1e9,
             tables=tables,
             records=tuple(self._clients.records),

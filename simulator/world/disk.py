@@ -1,4 +1,4 @@
-"""Disk: what a simulated member keeps when it crashes, how that can go wrong, and the engine that keeps it there.
+"""Disk: what a simulated member keeps when it crashes, and how that can go wrong.
 
 Layer: simulator/world. Theory of operation, after SQLite's write-ahead log:
 
@@ -13,7 +13,7 @@ up to the first record that is torn, so what a crash takes is always a suffix, n
 
 A store that is not `full` cannot know after a crash whether something is missing, and numbers of rows that others have
 seen may be given again; so it begins a new life then (another epoch), which makes its nodes offer everything again.
-Start at `SimulatedEngine.commit`, then `Disk.crash`.
+Start at `Disk.keep`, then `Disk.crash`; `drive` is the way there.
 """
 
 from collections.abc import Callable, Sequence
@@ -24,17 +24,11 @@ import msgspec
 from pivot.core.collection import Change, Place, Retention, Row
 from pivot.core.entry import Entry
 from pivot.engine.base import StoreImage
-from pivot.errors import StorageError
 from pivot.types import Epoch, StoreId
 from simulator.errors import BadConditionsError
-from simulator.loop import sleep_until
 from simulator.world.contents import Contents
-from simulator.world.heap import EventHeap
-from simulator.world.pulse import Pulse
 from simulator.world.rng import Stream, Streams
 
-COMMIT_NS: Final = 1_000_000
-"""How long a commit takes: 1 ms, a good disk."""
 UNSYNCED_MAX: Final = 8
 """How many commits may be unsynced at most; older ones have reached the disk by themselves."""
 SyncedDurability: TypeAlias = Literal["normal", "full"]
@@ -217,54 +211,3 @@ class Disk:
             self.epoch = Epoch(new_id())
             self._now.begin_life()
         self._unclean = False
-
-
-@final
-class SimulatedEngine:
-    """A `StorageEngine` on a simulated disk."""
-
-    def __init__(
-        self, disk: Disk, heap: EventHeap, *, pulse: Pulse | None = None, new_id: Callable[[], str] = lambda: "another"
-    ) -> None:
-        """Put an engine on a disk.
-
-        Args:
-            disk: where commits are kept.
-            heap: virtual time.
-            pulse: of the process; None = it is never stopped.
-            new_id: draws the epoch of another life.
-        """
-        self._disk = disk
-        self._heap = heap
-        self._pulse = Pulse(heap) if pulse is None else pulse
-        self._new_id = new_id
-
-    @property
-    def durability(self) -> str:
-        """See `StorageEngine.durability`."""
-        return self._disk.durability
-
-    async def open(self) -> StoreImage:
-        """See `StorageEngine.open`."""
-        self._disk.begin_life(self._new_id)
-        return self._disk.image()
-
-    async def commit(self, changes: Sequence[Change]) -> None:
-        """See `StorageEngine.commit`."""
-        disk = self._disk
-        disk.under_way = tuple(changes)
-        slow_ns = round(disk.trouble.slow_s * 1e9)
-        disk.statistics.slowed += slow_ns > 0
-        await sleep_until(self._heap.now_ns + COMMIT_NS + slow_ns)
-        disk.under_way = ()
-        refusal = disk.refusal()
-        if not refusal:
-            disk.keep(changes)
-            disk.unheard = tuple(changes)
-        await self._pulse.running()  # a stopped process does not hear of it; what is on the disk is there
-        disk.unheard = ()
-        if refusal:
-            raise StorageError(refusal)
-
-    async def aclose(self) -> None:
-        """Nothing is held."""

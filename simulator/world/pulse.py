@@ -9,8 +9,6 @@ from collections.abc import Callable
 from functools import partial
 from typing import final
 
-import trio
-
 from simulator.world.heap import EventHeap
 
 
@@ -20,6 +18,7 @@ class Pulse:
 
     Attributes:
         stops: how often it was stopped.
+        ended: whether it is dead.
         held: how much was held back so far.
     """
 
@@ -28,7 +27,7 @@ class Pulse:
         self.held = 0
         self._heap = heap
         self._stopped = False
-        self._dead = False
+        self.ended = False
         self._waiting: list[Callable[[], None]] = []
 
     @property
@@ -50,25 +49,18 @@ class Pulse:
 
     def end(self) -> None:
         """The process is dead: nothing happens to it any more."""
-        self._dead = True
+        self.ended = True
         self._waiting.clear()
 
     def deliver(self, call: Callable[[], None]) -> None:
         """Let something happen to it now, or when it goes on."""
-        if self._dead:
+        if self.ended:
             return
         if self._stopped:
             self.held += 1
             self._waiting.append(call)
         else:
             call()
-
-    async def running(self) -> None:
-        """Wait until it runs, if it is stopped."""
-        while self._stopped and not self._dead:
-            going_on = trio.Event()
-            self.deliver(going_on.set)
-            await going_on.wait()
 
     # Timeline ----------------------------------------------------------------------------------------------------
 

@@ -5,7 +5,6 @@ Layer: simulator/world. Start at `Trace.record`. Two runs are the same run exact
 The hash runs over the msgpack encoding of every event: one call in C, and no two different events encode alike.
 """
 
-from binascii import crc32
 from hashlib import blake2b
 from typing import Final, Literal, TypeAlias, final
 
@@ -51,7 +50,7 @@ class TraceEvent(msgspec.Struct, frozen=True, gc=False):
         why: reason of a loss, details of a fault.
         size: bytes of the payload.
         message: `seq` of the "sent" event of the message that this is about; -1 when there is none.
-        checksum: of the payload; 0 when there is none.
+        payload: what the event is about, in bytes; a message's is with its "sent" event alone.
     """
 
     time_ns: int
@@ -63,7 +62,15 @@ class TraceEvent(msgspec.Struct, frozen=True, gc=False):
     why: str
     size: int
     message: int
-    checksum: int
+    payload: bytes
+
+    def __str__(self) -> str:
+        """In one line, for people."""
+        who = f"{self.member} -> {self.peer}" if self.peer else self.member
+        what = " ".join(filter(None, (self.label, self.why and f"({self.why})")))
+        of = f" of #{self.message}" if self.message >= 0 else ""
+        size = f", {self.size} bytes" if self.size else ""
+        return f"#{self.seq} {self.time_ns / 1e9:.9f} s  {self.kind}{of}: {who} {what}{size}"
 
 
 @final
@@ -110,8 +117,8 @@ class Trace:
             self._hash.update(buffer)
             buffer.clear()
         if self.keep:
-            size, checksum = len(payload) or size, crc32(payload)
-            self._events.append(TraceEvent(time_ns, seq, kind, member, peer, label, why, size, message, checksum))
+            size = len(payload) or size
+            self._events.append(TraceEvent(time_ns, seq, kind, member, peer, label, why, size, message, payload))
         return seq
 
     @property

@@ -2,6 +2,7 @@
 
 from collections.abc import AsyncGenerator, Callable, Sequence
 from contextlib import asynccontextmanager
+from typing import NamedTuple
 
 import trio
 
@@ -9,7 +10,8 @@ from pivot.actors.actor import Actor
 from pivot.actors.mailbox import Mailbox
 from pivot.actors.member import Member
 from pivot.actors.switchboard import Switchboard
-from pivot.actors.timeline import TrioTimeline
+from pivot.actors.tasks import run_member
+from pivot.actors.trio_timeline import TrioTimeline
 from pivot.config import Config, Key, Knobs
 from pivot.core.behaviour import Behaviour
 from pivot.core.collection import Change
@@ -122,9 +124,16 @@ def actor(
     board: Switchboard,
     *,
     limit: int = 100,
-    engine: StorageEngine | None = None,
 ) -> Actor:
-    return Actor(name, create, switchboard=board, mailbox=Mailbox(name, limit=limit, reserve=100), engine=engine)
+    return Actor(name, create, switchboard=board, mailbox=Mailbox(name, limit=limit, reserve=100))
+
+
+class Made(NamedTuple):
+    """A member, and what it runs with."""
+
+    member: Member
+    timeline: TrioTimeline
+    engine: StorageEngine
 
 
 def member(
@@ -134,25 +143,24 @@ def member(
     engine: StorageEngine | None = None,
     leader: str = "",
     knobs: Knobs | None = None,
-) -> tuple[Member, TrioTimeline]:
+) -> Made:
     timeline = TrioTimeline()
     made = Member(
         Config(keys=CONFIG.keys, cluster_url=leader, knobs=knobs or Knobs()),
         member=MemberId(name),
-        engine=engine or GatedEngine(),
         transport=transport or RecordingTransport(),
         timeline=timeline,
         wall=lambda: WALL_NS + round(trio.current_time() * 1e9),
         entropy=Entropy(),
     )
-    return made, timeline
+    return Made(made, timeline, engine or GatedEngine())
 
 
 @asynccontextmanager
-async def running(*members: tuple[Member, TrioTimeline]) -> AsyncGenerator[trio.Nursery, None]:
+async def running(*members: Made) -> AsyncGenerator[trio.Nursery, None]:
     async with trio.open_nursery() as nursery:
-        for made, timeline in members:
+        for made, timeline, engine in members:
             nursery.start_soon(timeline.run)
-            await nursery.start(made.run)
+            await nursery.start(run_member, made, engine)
         yield nursery
         nursery.cancel_scope.cancel()

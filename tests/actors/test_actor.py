@@ -6,7 +6,8 @@ from trio.testing import MockClock, wait_all_tasks_blocked
 
 from pivot.actors.core import ActorCore
 from pivot.actors.mailbox import Mailbox
-from pivot.actors.timeline import TrioTimeline
+from pivot.actors.tasks import arrival, run_actor
+from pivot.actors.trio_timeline import TrioTimeline
 from pivot.core.collection import PutRow, Row
 from pivot.core.effects import Effect, Persist, Reply, Report, Send, SetTimer
 from pivot.core.entry import Entry
@@ -73,22 +74,23 @@ def test_a_batch_that_persists_nothing_needs_no_commit() -> None:
 # Mailbox -------------------------------------------------------------------------------------------------------------
 
 
-async def test_overflow_is_refused_and_counted_while_there_is_room_for_what_the_actor_asked_for() -> None:
+def test_overflow_is_refused_and_counted_while_there_is_room_for_what_the_actor_asked_for() -> None:
     mailbox = Mailbox("m", limit=2, reserve=5)
     assert [mailbox.offer(changed(n)) for n in range(4)] == [True, True, False, False]
     mailbox.put(TimerFired("its own"))
     statistics = mailbox.statistics()
     assert (statistics.waiting, statistics.limit, statistics.peak, statistics.refused) == (3, 2, 3, 2)
-    assert await mailbox.take() == [changed(0), changed(1), TimerFired("its own")]
+    assert mailbox.drain() == [changed(0), changed(1), TimerFired("its own")]
     assert mailbox.statistics().taken == 3
     assert mailbox.offer(changed(9))
 
 
-async def test_take_waits_for_the_first_event() -> None:
+async def test_arrival_waits_for_the_first_event() -> None:
     mailbox, taken = Mailbox("m", limit=2, reserve=0), list[Event]()
 
     async def take() -> None:
-        taken.extend(await mailbox.take())
+        await arrival(mailbox)
+        taken.extend(mailbox.drain())
 
     async with trio.open_nursery() as nursery:
         nursery.start_soon(take)
@@ -104,12 +106,12 @@ async def test_take_waits_for_the_first_event() -> None:
 async def test_nothing_is_told_before_the_commit_holds() -> None:
     transport, engine = RecordingTransport(), GatedEngine()
     board = switchboard(transport)
-    storage = actor("storage", lambda: Scripted(storing), board, engine=engine)
+    storage = actor("storage", lambda: Scripted(storing), board)
     answers: list[object] = []
     engine.gate = trio.Event()
     async with trio.open_nursery() as nursery:
         storage.prepare()
-        nursery.start_soon(storage.run)
+        nursery.start_soon(run_actor, storage, engine)
         board.ask(Put("a", "1"), answers.append)
         await engine.waiting.wait()
         await wait_all_tasks_blocked()
@@ -124,12 +126,12 @@ async def test_nothing_is_told_before_the_commit_holds() -> None:
 async def test_all_that_waits_is_committed_at_once() -> None:
     engine = GatedEngine()
     board = switchboard()
-    storage = actor("storage", lambda: Scripted(storing), board, engine=engine)
+    storage = actor("storage", lambda: Scripted(storing), board)
     answers: list[object] = []
     engine.gate = trio.Event()
     async with trio.open_nursery() as nursery:
         storage.prepare()
-        nursery.start_soon(storage.run)
+        nursery.start_soon(run_actor, storage, engine)
         board.ask(Put("first", "1"), answers.append)
         await engine.waiting.wait()
         for number in range(50):
@@ -144,12 +146,12 @@ async def test_all_that_waits_is_committed_at_once() -> None:
 async def test_a_failed_commit_answers_every_writer_and_the_actor_goes_on() -> None:
     engine = GatedEngine()
     board = switchboard()
-    storage = actor("storage", lambda: Scripted(storing), board, engine=engine)
+    storage = actor("storage", lambda: Scripted(storing), board)
     answers: list[object] = []
     engine.failing = "disk full"
     async with trio.open_nursery() as nursery:
         storage.prepare()
-        nursery.start_soon(storage.run)
+        nursery.start_soon(run_actor, storage, engine)
         board.ask(Put("a", "1"), answers.append)
         board.ask(Put("b", "1"), answers.append)
         await wait_all_tasks_blocked()
@@ -174,7 +176,7 @@ async def test_a_crash_answers_those_of_its_batch_and_raises() -> None:
     storage.prepare()
     board.ask(Get("a"), answers.append)
     with pytest.raises(KeyError, match="a bug"):
-        await storage.run()
+        await run_actor(storage, None)
     (answer,) = answers
     assert isinstance(answer, Failed)
     assert answer.code == "stopped"
@@ -196,9 +198,9 @@ async def test_a_new_life_hears_no_timer_of_an_earlier_one(autojump_clock: MockC
             with trio.move_on_after(1.0):
                 node.prepare()
                 node.mailbox.offer(changed(len(heard)))
-                await node.run()
+                await run_actor(node, None)
         with trio.move_on_after(10.0):
-            await node.run()
+            await run_actor(node, None)
         nursery.cancel_scope.cancel()
     assert sum(isinstance(event, TimerFired) for event in heard) == 1
     assert autojump_clock.current_time() == pytest.approx(12.0)

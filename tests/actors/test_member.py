@@ -5,7 +5,8 @@ import trio
 from trio.testing import MockClock, wait_all_tasks_blocked
 
 from pivot.actors.member import Member
-from pivot.actors.timeline import TrioTimeline
+from pivot.actors.ref import Ref
+from pivot.actors.trio_timeline import TrioTimeline
 from pivot.config import Knobs
 from pivot.core.effects import Effect
 from pivot.core.entry import Entry
@@ -26,22 +27,23 @@ from tests.actors.parts import GatedEngine, RecordingTransport, member, running
 
 
 async def put(made: Member, value: int) -> Written:
-    result = await made.storage.ask(Put("settings", str(value)), deadline_s=5.0)
+    result = await Ref(made).ask(Put("settings", str(value)), deadline_s=5.0)
     assert isinstance(result, Written)
     return result
 
 
 async def get(made: Member) -> str:
-    result = await made.storage.ask(Get("settings"), deadline_s=5.0)
+    result = await Ref(made).ask(Get("settings"), deadline_s=5.0)
     assert isinstance(result, Entries)
     return result.entries[0].data if result.entries else ""
 
 
 async def test_what_is_put_is_got_and_watched() -> None:
-    made, timeline = member("leader")
+    one = member("leader")
+    made = one.member
     seen: list[tuple[Entry, ...]] = []
     forget = made.watch(seen.append)
-    async with running((made, timeline)):
+    async with running(one):
         written = await put(made, 7)
         assert await get(made) == "7"
         assert [[entry.stamp for entry in entries] for entries in seen] == [[written.stamp]]
@@ -57,27 +59,28 @@ async def test_two_members_converge_through_a_cut(autojump_clock: MockClock) -> 
     up, down = RecordingTransport(wires), RecordingTransport(wires)
     leader, node = member("leader", transport=down), member("n1", transport=up, leader="leader")
     async with running(leader, node):
-        await put(leader[0], 1)
+        await put(leader.member, 1)
         await trio.sleep(2)
-        assert await get(node[0]) == "1"
+        assert await get(node.member) == "1"
         up.cut = down.cut = True
-        await put(leader[0], 2)
+        await put(leader.member, 2)
         await trio.sleep(1)
-        await put(node[0], 3)
+        await put(node.member, 3)
         await trio.sleep(30)
-        assert (await get(leader[0]), await get(node[0])) == ("2", "3")
-        assert node[0].outbox_size() == 1
+        assert (await get(leader.member), await get(node.member)) == ("2", "3")
+        assert node.member.outbox_size() == 1
         up.cut = down.cut = False
         await trio.sleep(90)
-        assert (await get(leader[0]), await get(node[0])) == ("3", "3")
-        assert node[0].outbox_size() == 0
+        assert (await get(leader.member), await get(node.member)) == ("3", "3")
+        assert node.member.outbox_size() == 0
     assert autojump_clock.current_time() < 200
 
 
 async def test_deadline_passes_and_the_late_answer_is_not_missed_by_anybody(autojump_clock: MockClock) -> None:
     engine = GatedEngine()
-    made, timeline = member("leader", engine=engine)
-    async with running((made, timeline)):
+    one = member("leader", engine=engine)
+    made = one.member
+    async with running(one):
         engine.gate = trio.Event()
         with pytest.raises(DeadlineError, match=r"Put within 5 s"):
             await put(made, 1)
@@ -88,8 +91,9 @@ async def test_deadline_passes_and_the_late_answer_is_not_missed_by_anybody(auto
 
 async def test_an_asker_that_goes_away_does_not_stop_the_write() -> None:
     engine = GatedEngine()
-    made, timeline = member("leader", engine=engine)
-    async with running((made, timeline)) as nursery:
+    one = member("leader", engine=engine)
+    made = one.member
+    async with running(one) as nursery:
         engine.gate = trio.Event()
         scope = trio.CancelScope()
 
@@ -107,7 +111,8 @@ async def test_an_asker_that_goes_away_does_not_stop_the_write() -> None:
 
 async def test_overflow_of_storage_is_a_named_error_and_nothing_hangs() -> None:
     engine = GatedEngine()
-    made, timeline = member("leader", engine=engine, knobs=Knobs(mailbox_max=3))
+    one = member("leader", engine=engine, knobs=Knobs(mailbox_max=3))
+    made = one.member
     errors: list[Exception] = []
 
     async def ask() -> None:
@@ -116,7 +121,7 @@ async def test_overflow_of_storage_is_a_named_error_and_nothing_hangs() -> None:
         except MailboxBusyError as error:
             errors.append(error)
 
-    async with running((made, timeline)):
+    async with running(one):
         engine.gate = trio.Event()
         async with trio.open_nursery() as askers:
             for _ in range(10):
@@ -130,8 +135,9 @@ async def test_overflow_of_storage_is_a_named_error_and_nothing_hangs() -> None:
 
 async def test_a_refusing_disk_is_a_named_error_and_reads_go_on() -> None:
     engine = GatedEngine()
-    made, timeline = member("leader", engine=engine)
-    async with running((made, timeline)):
+    one = member("leader", engine=engine)
+    made = one.member
+    async with running(one):
         await put(made, 1)
         engine.failing = "disk full"
         with pytest.raises(StorageError, match="disk full"):
@@ -149,7 +155,7 @@ async def test_a_crashed_actor_is_restarted_and_said(
     leader = member("leader", transport=RecordingTransport(wires))
     node = member("n1", transport=RecordingTransport(wires), leader="leader")
     notices: list[Notice] = []
-    leader[0].on_notice(notices.append)
+    leader.member.on_notice(notices.append)
     original, crashes = Leading.heartbeat, [KeyError("a bug")]
 
     def crash_once(leading: Leading, now: Now) -> list[Effect]:
@@ -159,9 +165,9 @@ async def test_a_crashed_actor_is_restarted_and_said(
 
     monkeypatch.setattr(Leading, "heartbeat", crash_once)
     async with running(leader, node):
-        await put(leader[0], 1)
+        await put(leader.member, 1)
         await trio.sleep(60)
-        assert await get(node[0]) == "1"
+        assert await get(node.member) == "1"
     assert [(n.actor, n.error) for n in notices if isinstance(n, ActorRestarted)] == [("leader", "KeyError('a bug')")]
     assert autojump_clock.current_time() >= 60
 
@@ -190,13 +196,14 @@ async def test_a_crash_of_storage_ends_the_member(monkeypatch: pytest.MonkeyPatc
         async with running(made):
             monkeypatch.setattr(StorageBehaviour, "_read", crash)
             with pytest.raises(ActorStoppedError, match="a bug in storage"):
-                await made[0].storage.ask(Describe(), deadline_s=5.0)
+                await Ref(made.member).ask(Describe(), deadline_s=5.0)
             await trio.sleep_forever()
 
 
 async def test_shutdown_answers_every_waiting_ask_and_every_later_one() -> None:
     engine = GatedEngine()
-    made, timeline = member("leader", engine=engine)
+    one = member("leader", engine=engine)
+    made = one.member
     errors: list[str] = []
 
     async def ask() -> None:
@@ -205,7 +212,7 @@ async def test_shutdown_answers_every_waiting_ask_and_every_later_one() -> None:
         except ActorStoppedError as error:
             errors.append(str(error))
 
-    async with trio.open_nursery() as askers, running((made, timeline)):
+    async with trio.open_nursery() as askers, running(one):
         engine.gate = trio.Event()
         for _ in range(5):
             askers.start_soon(ask)

@@ -6,6 +6,7 @@ import pytest
 import trio
 
 from pivot.actors.entropy import SystemEntropy
+from pivot.actors.ref import Ref
 from pivot.actors.wallclock import system_clock
 from pivot.config import Config, Key, Knobs
 from pivot.core.questions import PushItem
@@ -60,4 +61,4 @@ async def test_ten_thousand_writes_of_a_cut_off_node_reach_its_leader_within_sec
 
 async def write(node: Server, count: int) -> None:
     for number in range(count):
-        await node.member.storage.ask(PushItem("users/*", str(number)), deadline_s=30.0)
+        await Ref(node.member).ask(PushItem("users/*", str(number)), deadline_s=30.0)

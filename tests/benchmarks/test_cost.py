@@ -15,6 +15,7 @@ import trio
 from trio.testing import MockClock
 
 from pivot.actors.member import Member
+from pivot.actors.ref import Ref
 from pivot.config import Knobs
 from pivot.core.collection import Change, Place, PutRow, Row, SetPlace
 from pivot.core.entry import Entry, canonical
@@ -100,7 +101,7 @@ class Pair:
 
 
 async def ask(made: Member, question: Put | PushItem | Remove) -> None:
-    await made.storage.ask(question, deadline_s=5.0)
+    await Ref(made).ask(question, deadline_s=5.0)
 
 
 async def cost_of_changes(count: int) -> tuple[list[int], Counter[str], int]:

@@ -29,8 +29,10 @@ from pivot.engine.base import StorageEngine
 from pivot.engine.memory import MemoryEngine
 from pivot.engine.sqlite import SqliteEngine
 from pivot.types import Epoch, StoreId
-from simulator.loop import run
-from simulator.world.disk import Disk, SimulatedEngine
+from simulator.runtimes.loop import run
+from simulator.runtimes.trio import SimulatedEngine
+from simulator.world.disk import Disk
+from simulator.world.drive import DiskDrive
 from simulator.world.heap import EventHeap
 
 Make = Callable[[], StorageEngine]
@@ -46,7 +48,7 @@ def on_sqlite(folder: Path, story: Story) -> None:
 def on_a_simulated_disk(_: Path, story: Story) -> None:
     async def main(heap: EventHeap) -> None:
         disk = Disk(store=StoreId("id0"), epoch=Epoch("id1"))
-        await story(lambda: SimulatedEngine(disk, heap))
+        await story(lambda: SimulatedEngine(DiskDrive(disk, heap)))
 
     run(main, seed=1)
 

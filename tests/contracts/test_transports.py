@@ -3,12 +3,14 @@
 from functools import partial
 
 import httpx
+import msgspec
 import trio
 import trio.testing
 
 from pivot.actors.entropy import SystemEntropy
 from pivot.actors.member import Member
-from pivot.actors.timeline import TrioTimeline
+from pivot.actors.tasks import run_member
+from pivot.actors.trio_timeline import TrioTimeline
 from pivot.config import Config, Key, Knobs
 from pivot.core.messages import PROTOCOL, Ack, Envelope, Hello
 from pivot.engine.memory import MemoryEngine
@@ -17,7 +19,7 @@ from pivot.transport.codec import encode
 from pivot.transport.http import ENDED, FULL, NO_STREAM, HttpTransport
 from pivot.transport.http_client import HttpClient
 from pivot.types import Address, Epoch, StoreId
-from simulator.loop import run
+from simulator.runtimes.loop import run
 from simulator.world.heap import EventHeap
 from simulator.world.network import Network
 from simulator.world.rng import Streams
@@ -27,10 +29,12 @@ from simulator.world.transport import SimulatedTransport
 from tests.contracts.transports import (
     DOWN,
     FOR_EVER_S,
+    GLIMPSE,
     HELLO,
     LEADER,
     NODE,
     PATIENCE_S,
+    PEEK,
     UP,
     Pair,
     Recorder,
@@ -106,6 +110,18 @@ async def test_an_envelope_arrives_equal_and_typed_when_a_leader_sends_it(pair: 
     assert all(envelope in sent for envelope, _ in pair.node.received)
     assert {type(envelope.body) for envelope, _ in pair.node.received} == {type(body) for body in DOWN}
     assert {via for _, via in pair.node.received} == {pair.leader_address}
+
+
+@over("simulated", "asgi", "sockets")
+async def test_a_peek_is_answered_equal_and_typed_when_no_stream_is_open(pair: Pair) -> None:
+    asked, said = up(pair, PEEK), down(GLIMPSE)
+    pair.node_transport.send(asked)
+    await pair.leader.until(lambda: len(pair.leader.lines) == 1)
+    assert pair.leader.received[0] == (asked, Address(NODE))
+    pair.leader_transport.send(down(msgspec.structs.replace(GLIMPSE, ordinal=6)))  # the answer to another
+    pair.leader_transport.send(said)
+    await pair.node.has(encode(said))
+    assert all(via == pair.leader_address for _, via in pair.node.received)
 
 
 @over("simulated", "asgi", "sockets")
@@ -190,7 +206,6 @@ async def test_a_member_greets_until_its_leader_is_back_when_it_was_away_for_lon
             knobs=Knobs(retry_s_min=0.01, retry_s_max=0.04, greet_s=0.02),
         ),
         member=NODE,
-        engine=MemoryEngine(store=StoreId("s1"), epoch=EPOCH),
         transport=transport,
         timeline=pair.timeline,
         wall=lambda: 1,
@@ -200,7 +215,7 @@ async def test_a_member_greets_until_its_leader_is_back_when_it_was_away_for_lon
     async with trio.open_nursery() as nursery:
         if isinstance(pair.timeline, TrioTimeline):
             nursery.start_soon(pair.timeline.run)
-        await nursery.start(member.run)
+        await nursery.start(run_member, member, MemoryEngine(store=StoreId("s1"), epoch=EPOCH))
         with trio.fail_after(PATIENCE_S):
             await transport.enough.wait()
         assert not pair.leader.received

@@ -18,15 +18,18 @@ import pytest
 import trio
 from quart_trio import QuartTrio
 
-from pivot.actors.timeline import Timeline, TrioTimeline
+from pivot.actors.timeline import Timeline
+from pivot.actors.trio_timeline import TrioTimeline
 from pivot.core.entry import Entry
 from pivot.core.messages import (
     PROTOCOL,
     Ack,
     Envelope,
+    Glimpse,
     Hello,
     Message,
     Page,
+    Peek,
     Push,
     PushAck,
     Refused,
@@ -46,7 +49,7 @@ from pivot.transport.http_client import HttpClient
 from pivot.transport.http_server import add_transport_routes
 from pivot.types import Address, Epoch, MemberId, StoreId
 from simulator.live.proxy import Proxy
-from simulator.loop import run
+from simulator.runtimes.loop import run
 from simulator.world.heap import EventHeap
 from simulator.world.latency import ConstantLatency, UniformLatency
 from simulator.world.link import Conditions
@@ -67,6 +70,8 @@ _ENTRIES: Final = (
     Entry("users/ann", 1, 0, '{"name":"Änn\\n\u2028"}', deleted=False, prev=0, origin=StoreId("s1")),
     Entry("users/bob", 1, 2, "", deleted=True, prev=None, origin=StoreId("s2")),
 )
+PEEK: Final = Peek(7, "users/*", _EPOCH, 3, _EPOCH, 2, "c")
+GLIMPSE: Final = Glimpse(7, "users/*", _EPOCH, 3, _ENTRIES, (0, 9), 5, 5, _EPOCH, 4)
 UP: Final[tuple[ToLeader, ...]] = (
     Subscribe("users/*", _EPOCH, 7),
     Ack("users/*", _EPOCH, 2**62),

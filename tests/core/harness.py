@@ -24,7 +24,7 @@ from pivot.core.messages import ToLeader
 from pivot.core.notices import Diverged, Notice, Reissued
 from pivot.core.questions import ConfirmFollowers, Decommission, Question, Result, Written
 from pivot.types import Address, Epoch, StoreId
-from tests.core.host import COLLECTIONS, LEADER, Host
+from tests.core.host import COLLECTIONS, LEADER, Host, name_at
 from tests.core.world import Bag, HandTimeline, StoppedError, Violation, WatchedDisk, read
 
 HEAL_S: Final = 120
@@ -137,7 +137,9 @@ class Cluster:
         """An envelope arrives; perhaps once more later."""
         line = self.bag.lines[place] if again else self.bag.lines.pop(place)
         envelope = read(line)
-        host = self.hosts[envelope.target]
+        host = self.hosts.get(name_at(envelope.target))
+        if host is None:
+            return  # nobody is there
         if isinstance(envelope.body, ToLeader) == host.leads:
             host.inboxes[host.role].offer(Received(envelope.sender, envelope.store, envelope.body))
 

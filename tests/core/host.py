@@ -9,7 +9,7 @@ from typing import Final, final
 
 from pivot.actors.core import ActorCore
 from pivot.actors.switchboard import Port, Switchboard
-from pivot.config import Knobs
+from pivot.config import Config, Key, Knobs
 from pivot.core.behaviour import Behaviour
 from pivot.core.events import Answer, Event, Started, TimerFired
 from pivot.core.health import HealthBehaviour
@@ -29,11 +29,25 @@ KNOBS: Final = Knobs(
     push_window=2,
     retry_s_max=4.0,
     reoffer_s=20.0,
+    leader_timeout_s=0.5,
     collect_s=1.5,
     member_ttl_s=15.0,
     mailbox_max=12,
 )
+CONFIG: Final = Config(keys=(Key("settings"),), nodes_key="users/*", cluster_url=LEADER, knobs=KNOBS)
+"""A node's; other nodes are among the users, where some schedules put them."""
+REGISTERED: Final = "users/node-"
 WALL_NS: Final = 10**18
+
+
+def registration(number: int) -> tuple[str, str]:
+    """Key and value under which a node says where it is."""
+    return f"{REGISTERED}{number}", f'{{"ip":"10.0.0.{number}","port":80}}'
+
+
+def name_at(target: str) -> str:
+    """Who is there."""
+    return f"node-{target.removeprefix('http://10.0.0.').removesuffix(':80')}" if "://" in target else target
 
 
 @final
@@ -137,6 +151,4 @@ class Host:
     def _follow_or_lead(self) -> Behaviour:
         if self.leads:
             return LeaderBehaviour(epoch=self.disk.epoch, collections=COLLECTIONS, cluster_id="", knobs=KNOBS)
-        return NodeBehaviour(
-            actor="node", upstream=Address(LEADER), collections=COLLECTIONS, cluster_id="", knobs=KNOBS
-        )
+        return NodeBehaviour(actor="node", upstream=Address(LEADER), collections=COLLECTIONS, config=CONFIG)

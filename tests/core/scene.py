@@ -9,7 +9,7 @@ from typing import Final, final
 from pivot.core.messages import Envelope, Message
 from pivot.core.questions import Decommission, Put, Remove, Result
 from tests.core.harness import Cluster
-from tests.core.host import LEADER, Host
+from tests.core.host import LEADER, REGISTERED, Host, name_at, registration
 from tests.core.world import Violation, WatchedDisk, read
 
 ROUNDS_MAX: Final = 10_000
@@ -54,7 +54,7 @@ class Scene:
     def live(self, name: str = LEADER) -> dict[str, str]:
         """Key -> value that users see of `users/*` at a member."""
         live = sorted(self.disk(name).live().items())
-        return {key: entry.data for key, entry in live if key.startswith("users/")}
+        return {key: entry.data for key, entry in live if key.startswith("users/") and not key.startswith(REGISTERED)}
 
     # What users and operators do ---------------------------------------------------------------------------------
 
@@ -68,6 +68,13 @@ class Scene:
         """A user deletes at a member, and is answered."""
         self.cluster.ask(name, Remove(key))
         self.cluster.work(name, "storage")
+
+    def register(self) -> None:
+        """Every node says where it is, and all know."""
+        for number in range(len(self.cluster.hosts) - 1):
+            key, value = registration(number)
+            self.put(LEADER, key, value=value)
+        self.run(2.0)
 
     def expire(self, name: str) -> None:
         """The leader forgets that a node follows it, and collects what that node held back."""
@@ -83,9 +90,13 @@ class Scene:
 
     def join(self, *names: str) -> None:
         """These links work again, and the members notice."""
-        self._cut = [name for name in self._cut if name not in names]
+        self.uncut(*names)
         for name in names:
             self.cluster.hint(name, LEADER)
+
+    def uncut(self, *names: str) -> None:
+        """These links work again, and nobody is told."""
+        self._cut = [name for name in self._cut if name not in names]
 
     def hold(self, kind: type[Message], of: str) -> None:
         """Keep messages of a kind to or from a member under way."""
@@ -139,7 +150,7 @@ class Scene:
             if not lines:
                 return
             envelope = read(lines[0])
-            if envelope.sender in self._cut or envelope.target in self._cut:
+            if envelope.sender in self._cut or name_at(envelope.target) in self._cut:
                 self.cluster.drop(0)
             elif _among(envelope, self._held):
                 self.aside.append(lines.pop(0))
@@ -175,7 +186,8 @@ class Scene:
 
 
 def _among(envelope: Envelope, wanted: list[tuple[type[Message], str]]) -> bool:
-    return any(isinstance(envelope.body, kind) and of in (envelope.sender, envelope.target) for kind, of in wanted)
+    ends = (envelope.sender, name_at(envelope.target))
+    return any(isinstance(envelope.body, kind) and of in ends for kind, of in wanted)
 
 
 def _ignore(_: Result) -> None:

@@ -9,11 +9,12 @@ from typing import Final
 
 from pivot.core.questions import PushItem, Put, Question, Remove
 from tests.core.harness import Cluster
-from tests.core.host import KNOBS, LEADER
+from tests.core.host import KNOBS, LEADER, registration
+from tests.core.world import read
 
 KEYS: Final = ("users/a", "users/b", "users/c", "settings")
 ACTORS: Final = ("storage", "health", "")
-HELD: Final = (b'"push_ack"', b'"page"', b'"push"', b'"reset"', b'"ack"')
+HELD: Final = (b'"push_ack"', b'"page"', b'"push"', b'"reset"', b'"ack"', b'"glimpse"')
 SKEW_NS_MAX: Final = 20 * 10**9
 """A third of what members tolerate, so that no two clocks are too far apart."""
 HOUR_NS: Final = 3600 * 10**9
@@ -35,6 +36,11 @@ def play(seed: int, *, steps: int = 250) -> Cluster:
         cluster.heal()  # begin connected
     if rng.random() < 0.7:
         cluster.confirm_followers()  # from now on tombstones are collected
+    if rng.random() < 0.6:  # nodes know each other, and read from each other when their leader is away
+        for number in range(len(names) - 1):
+            cluster.ask(LEADER, Put(*registration(number)))
+    cuts = rng.choice((0.0, 0.0, 0.02, 0.05, 0.1))  # how often a node loses its leader, or finds it again
+    lost: dict[str, None] = {}
     jumps = rng.random() < 0.4  # whether wall clocks jump by an hour, and back
     batching = rng.choice((0.0, 0.5, 0.9))  # how often work waits, so that batches grow
     for _ in range(steps):
@@ -44,7 +50,9 @@ def play(seed: int, *, steps: int = 250) -> Cluster:
                 cluster.ask(name, draw_question(rng))
             case "flow":
                 place = pick(cluster, rng, order)
-                if place is not None and not (held and held in cluster.bag.lines[place] and rng.random() < 0.8):
+                if place is not None and apart(cluster.bag.lines[place], lost):
+                    cluster.drop(place)
+                elif place is not None and not (held and held in cluster.bag.lines[place] and rng.random() < 0.8):
                     flow(cluster, rng, place, loss, echo)
             case "work":
                 cluster.work(name, rng.choice((*ACTORS, cluster.hosts[name].role)))
@@ -52,6 +60,14 @@ def play(seed: int, *, steps: int = 250) -> Cluster:
                 cluster.wait(rng.choice((0.1, 0.1, 0.6, 0.6, 1.1, 2.1)))
             case _:
                 harm(cluster, rng, name, jumps=jumps)
+        if rng.random() < cuts:
+            if name in lost:
+                del lost[name]
+            else:
+                lost[name] = None
+                for each in names[1:]:
+                    if name in (each, LEADER) and rng.random() < 0.7:
+                        cluster.hint(each, LEADER)
         if rng.random() >= batching:
             for each in names:
                 cluster.work(each)
@@ -82,6 +98,13 @@ def pick(cluster: Cluster, rng: Random, order: str) -> int | None:
     if order == "any" or rng.random() < 0.3:
         return rng.randrange(count)
     return 0 if order == "old" else rng.randrange(max(0, count - 4), count)
+
+
+def apart(line: bytes, lost: dict[str, None]) -> bool:
+    """Whether an envelope is between the leader and a node that has lost it."""
+    envelope = read(line)
+    ends = (envelope.sender, envelope.target)
+    return LEADER in ends and any(end in lost for end in ends)
 
 
 def flow(cluster: Cluster, rng: Random, place: int, loss: float, echo: float) -> None:

@@ -2,7 +2,7 @@
 
 import pytest
 
-from pivot.config import ForeignCluster, Knobs
+from pivot.config import Config, ForeignCluster, Knobs
 from pivot.core.collection import SetPlace
 from pivot.core.effects import Ask, CancelTimer, Effect, Report, Send, SetTimer, Tell
 from pivot.core.events import (
@@ -95,9 +95,7 @@ def greeting(*, cluster: str = "", foreign: ForeignCluster = "refuse") -> NodeBe
         actor="node",
         upstream=LEADER,
         collections=(USERS, SETTINGS),
-        cluster_id=cluster,
-        foreign_cluster=foreign,
-        knobs=KNOBS,
+        config=Config(cluster_id=cluster, foreign_cluster=foreign, knobs=KNOBS),
     )
     assert run(node, Started()) == [Ask(1, Describe())]
     run(node, Answer(1, described()))
@@ -125,7 +123,9 @@ def pause_s(effects: list[Effect]) -> tuple[float, float]:
 
 
 def test_a_node_greets_its_leader_when_storage_has_told_it_where_it_is() -> None:
-    node = NodeBehaviour(actor="node", upstream=LEADER, collections=(USERS,), cluster_id="c", knobs=KNOBS)
+    node = NodeBehaviour(
+        actor="node", upstream=LEADER, collections=(USERS,), config=Config(cluster_id="c", knobs=KNOBS)
+    )
     run(node, Started())
     hello = Hello(protocol=(1, 1), cluster="c", wall_ns=WALL_NS, collections=(USERS,))
     assert run(node, Answer(1, described())) == [Send(LEADER, hello), SetTimer(GREET, 5.0, 5.0)]
@@ -134,7 +134,7 @@ def test_a_node_greets_its_leader_when_storage_has_told_it_where_it_is() -> None
 
 
 def test_a_node_asks_storage_again_when_it_was_too_busy() -> None:
-    node = NodeBehaviour(actor="node", upstream=LEADER, collections=(USERS,), cluster_id="", knobs=KNOBS)
+    node = NodeBehaviour(actor="node", upstream=LEADER, collections=(USERS,), config=Config(knobs=KNOBS))
     run(node, Started())
     assert run(node, Answer(1, Failed("busy", "full"))) == [SetTimer(RETRY, 0.5, 1.0)]
     assert run(node, LinkLost(LEADER, "down")) == []

@@ -4,8 +4,7 @@ Where two rules close the same hole, both are switched off, and the comment says
 one makes up for. That acknowledgements within a re-sync do not count (H3), for one, spares work only: whoever is below
 the floor is turned away whatever the leader believes of it.
 
-Some of the protocol's rules have no test here: what concerns peers that are not one's leader (R4, parts of H9 and H11),
-which is not built, and a leader that is restored from a copy (the other half of H7), which nothing does yet.
+A leader that is restored from a copy (the other half of H7) is another life; see `tests/e2e/test_backup.py`.
 """
 
 from collections.abc import Callable
@@ -13,7 +12,7 @@ from typing import NamedTuple
 
 import pytest
 
-from tests.core import resyncs, rules, switches
+from tests.core import mesh_switches, meshes, resyncs, rules, switches
 from tests.core.planted import (
     Plant,
     a_failed_commit_is_told_as_kept,
@@ -75,10 +74,11 @@ RULES = (
          (switches.a_node_pushes_during_a_resync_from_its_position,), RESURRECTED),
     Rule("H3 own position", resyncs.a_machine_stops_in_the_middle_of_a_resync,
          (switches.the_position_of_a_resync_is_kept_as_the_cursor,), DIVERGED),
-    # A re-sync whose floor is not above the cursor ends at its first page, before it judges what is absent.
+    # A re-sync whose floor is not above the cursor ends at its first page, before it judges what is absent, and what
+    # was confirmed beyond that page is not absent.
     Rule("H4", resyncs.a_late_word_that_something_was_collected_arrives_after_recovery,
-         (switches.word_that_something_was_collected_always_counts, switches.a_resync_goes_on_above_its_floor),
-         FORGOTTEN),
+         (switches.word_that_something_was_collected_always_counts, switches.a_resync_goes_on_above_its_floor,
+          mesh_switches.what_lies_beyond_a_resync_is_absent), FORGOTTEN),
     Rule("H7", rules.a_leader_loses_its_disk_and_its_list_of_followers,
          (switches.a_leader_collects_though_followers_may_be_unknown,), RESURRECTED),
     Rule("H8", rules.an_acknowledgement_of_a_wiped_node_arrives_late,
@@ -114,6 +114,14 @@ RULES = (
          (switches.absent_rows_are_all_written_again,), "for nothing"),
     Rule("R5", rules.a_floor_is_announced_to_a_node_with_a_deletion_of_its_own,
          (switches.a_node_forgets_every_tombstone_when_it_hears_of_a_floor,), SKIPPED),
+    Rule("R4", meshes.a_peer_has_what_was_deleted_and_collected,
+         (mesh_switches.a_peer_need_not_have_seen_what_was_collected,), RESURRECTED),
+    Rule("R2 beyond its end", meshes.a_resync_ends_before_what_another_node_knows_to_be_confirmed,
+         (mesh_switches.what_lies_beyond_a_resync_is_absent,), FORGOTTEN),
+    Rule("mesh", meshes.a_node_writes_while_the_leader_is_away,
+         (mesh_switches.nobody_reads_from_other_nodes,), "others see"),
+    Rule("mesh confirmed", meshes.a_node_reads_what_others_know_to_be_confirmed,
+         (mesh_switches.what_a_peer_knows_to_be_confirmed_does_not_count,), "offers what its leader has"),
     Rule("persist, then reply", rules.a_machine_stops_before_a_write_is_kept,
          (a_failed_commit_is_told_as_kept,), "acknowledges .* has not kept"),
     Rule("persist, then answer", rules.a_push_is_merged_while_the_leaders_disk_is_full,

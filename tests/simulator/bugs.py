@@ -9,6 +9,7 @@ import pytest
 from simulator.experiment import trial
 from simulator.experiment.examination import Examination
 from simulator.experiment.plan import Plan
+from simulator.runtimes.base import RuntimeName
 from tests.core import planted
 
 DEADLY_SEED = 3
@@ -28,9 +29,9 @@ def a_reset_is_ignored() -> AbstractContextManager[None]:
 def one_seed_kills_its_worker() -> AbstractContextManager[None]:
     examine = trial.examine
 
-    def deadly(plan: Plan) -> Examination:
+    def deadly(plan: Plan, *, runtime: RuntimeName) -> Examination:
         if plan.seed == DEADLY_SEED:
             os._exit(1)
-        return examine(plan)
+        return examine(plan, runtime=runtime)
 
     return _planted(lambda patch: patch.setattr(trial, "examine", deadly))

@@ -213,10 +213,10 @@ def test_a_planted_bug_is_found_saved_and_reported(tmp_path: Path) -> None:
 def test_a_failing_plan_in_a_file_is_shrunk_and_explained(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     file, out = tmp_path / "plan.json", tmp_path / "small.json"
     file.write_bytes(Task(nodes=2, nemeses=("crash",)).plan(3).to_json())
-    assert shrink(file, out=out, tries=25, seconds=60.0, as_json=True) == 0
+    assert shrink(file, out=out, tries=25, seconds=60.0, runtime="kernel", as_json=True) == 0
     assert json.loads(capsys.readouterr().out)["verdict"] == "ok"
     with planted(BUG):
-        assert shrink(file, out=out, tries=25, seconds=60.0, as_json=True) == 1
+        assert shrink(file, out=out, tries=25, seconds=60.0, runtime="kernel", as_json=True) == 1
     said = json.loads(capsys.readouterr().out)
     assert said["checker"] == "convergence"
     assert said["events"]["after"] == len(Plan.load(out).steps) < said["events"]["before"]

@@ -10,8 +10,10 @@ from pivot.core.entry import Entry
 from pivot.errors import StorageError
 from pivot.types import Epoch, StoreId
 from simulator.errors import BadConditionsError
-from simulator.loop import run, sleep_until
-from simulator.world.disk import COMMIT_NS, UNSYNCED_MAX, Disk, SimulatedEngine, SyncedDurability, Trouble
+from simulator.runtimes.loop import run
+from simulator.runtimes.trio import SimulatedEngine
+from simulator.world.disk import UNSYNCED_MAX, Disk, SyncedDurability, Trouble
+from simulator.world.drive import COMMIT_NS, DiskDrive
 from simulator.world.heap import EventHeap
 from simulator.world.rng import Streams
 
@@ -114,13 +116,13 @@ def test_after_a_crash_a_store_that_may_have_forgotten_begins_a_new_life_and_a_f
             one.keep((SetRetention("users/*", Kept(floor=5, collected=9, since_ns=1, known=True)),))
             for number in range(1, COMMITS):
                 one.keep((put(number),))
-            image = await SimulatedEngine(one, heap).open()
+            image = await SimulatedEngine(DiskDrive(one, heap)).open()
             assert image.epoch == "e", "nothing has happened"
             one.crash()
-            image = await SimulatedEngine(one, heap).open()
+            image = await SimulatedEngine(DiskDrive(one, heap)).open()
             assert image.epoch == epoch
             assert (one.retention("users/*").floor, one.retention("users/*").collected) == (floor, 9)
-            assert (await SimulatedEngine(one, heap, new_id=lambda: "third").open()).epoch == epoch
+            assert (await SimulatedEngine(DiskDrive(one, heap, new_id=lambda: "third")).open()).epoch == epoch
 
     in_virtual_time(main)
 
@@ -129,7 +131,7 @@ def test_after_a_crash_a_store_that_may_have_forgotten_begins_a_new_life_and_a_f
 def test_a_failing_commit_says_why_and_keeps_nothing(trouble: Trouble, why: str) -> None:
     async def main(heap: EventHeap) -> None:
         one = disk(1)
-        engine = SimulatedEngine(one, heap)
+        engine = SimulatedEngine(DiskDrive(one, heap))
         one.trouble = trouble
         with pytest.raises(StorageError, match=why):
             await engine.commit([put(1)])
@@ -153,10 +155,9 @@ def test_a_slow_disk_is_slow() -> None:
     async def main(heap: EventHeap) -> None:
         one = disk(1)
         one.trouble = Trouble(slow_s=0.5)
-        await SimulatedEngine(one, heap).commit([put(1)])
+        await SimulatedEngine(DiskDrive(one, heap)).commit([put(1)])
         assert heap.now_ns == COMMIT_NS + 500_000_000
         assert one.statistics.slowed == 1
-        await sleep_until(0)
 
     in_virtual_time(main)
 

@@ -11,7 +11,7 @@ import trio.testing
 from simulator.errors import (
     SimulationError,
 )
-from simulator.loop import run, sleep_until
+from simulator.runtimes.loop import run, sleep_until
 from simulator.world.heap import EventHeap
 from simulator.world.latency import UniformLatency
 from simulator.world.link import Conditions

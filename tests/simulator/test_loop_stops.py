@@ -6,13 +6,13 @@ from functools import partial
 import pytest
 import trio
 
-from simulator import loop
 from simulator.errors import (
     OutOfTimeError,
     SimulationDeadlockError,
     TooManyEventsError,
 )
-from simulator.loop import run, sleep_until
+from simulator.runtimes import loop
+from simulator.runtimes.loop import run, sleep_until
 from simulator.world.heap import EventHeap
 
 SECOND = 10**9
@@ -73,7 +73,7 @@ def test_tasks_that_swallow_cancellation_still_do_not_hang_the_run() -> None:
     # In a process of its own, for Trio leaves tasks in pieces when it is left by force.
     code = """
 import trio
-from simulator.loop import run
+from simulator.runtimes.loop import run
 
 async def main(heap):
     while True:

@@ -6,6 +6,7 @@ into the switchboard is noticed.
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from typing import get_args
 
 import pytest
 
@@ -16,7 +17,9 @@ from pivot.core.events import Event
 from pivot.types import Now
 from simulator import Plan, Run, draw, write
 from simulator.experiment.plan import Step
-from simulator.world.disk import COMMIT_NS, Disk
+from simulator.runtimes.base import RuntimeName
+from simulator.world.disk import Disk
+from simulator.world.drive import COMMIT_NS
 from simulator.world.heap import EventHeap
 
 
@@ -43,19 +46,19 @@ class Observed:
         ]
 
 
-def observe(plan: Plan, patch: pytest.MonkeyPatch) -> Observed:
+def observe(plan: Plan, patch: pytest.MonkeyPatch, runtime: RuntimeName) -> Observed:
     """Play a plan and watch."""
     seen = Observed()
-    now_ns = executed = 0
+    heap_of_run = EventHeap()
     running = False
 
     def run_next(heap: EventHeap) -> bool:
-        nonlocal running, executed, now_ns
-        running = True
+        nonlocal running, heap_of_run
+        running, heap_of_run = True, heap
         try:
             return original_run_next(heap)
         finally:
-            running, executed, now_ns = False, heap.executed, heap.now_ns
+            running = False
 
     def put(mailbox: Mailbox, event: Event) -> None:
         if not running:
@@ -63,14 +66,14 @@ def observe(plan: Plan, patch: pytest.MonkeyPatch) -> Observed:
         original_put(mailbox, event)
 
     def begin(core: ActorCore, now: Now, batch: Sequence[Event]) -> list[Change]:
-        seen.steps.setdefault(executed, []).append(core)
+        seen.steps.setdefault(heap_of_run.executed, []).append(core)
         changes = original_begin(core, now, batch)
         if changes:
-            seen.begun.append(now_ns)
+            seen.begun.append(heap_of_run.now_ns)
         return changes
 
     def keep(disk: Disk, changes: Sequence[Change]) -> None:
-        seen.kept.append(now_ns)
+        seen.kept.append(heap_of_run.now_ns)
         original_keep(disk, changes)
 
     original_run_next, original_put = EventHeap.run_next, Mailbox.put
@@ -79,20 +82,29 @@ def observe(plan: Plan, patch: pytest.MonkeyPatch) -> Observed:
     patch.setattr(Mailbox, "put", put)
     patch.setattr(ActorCore, "begin", begin)
     patch.setattr(Disk, "keep", keep)
-    Run.of(plan)
+    Run.of(plan, runtime=runtime)
     assert len(seen.steps) > 50, "nothing worth watching happened"
     return seen
 
 
+on_both = pytest.mark.parametrize("runtime", get_args(RuntimeName))
+
+
+@on_both
 @pytest.mark.parametrize("seed", range(10))
-def test_every_delivery_is_an_event_and_wakes_one_actor(seed: int, monkeypatch: pytest.MonkeyPatch) -> None:
-    assert observe(draw(seed), monkeypatch).violations() == []
+def test_every_delivery_is_an_event_and_wakes_one_actor(
+    seed: int, runtime: RuntimeName, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert observe(draw(seed), monkeypatch, runtime).violations() == []
 
 
-def test_a_commit_takes_virtual_time_and_ends_as_an_event(monkeypatch: pytest.MonkeyPatch) -> None:
+@on_both
+def test_a_commit_takes_virtual_time_and_ends_as_an_event(
+    runtime: RuntimeName, monkeypatch: pytest.MonkeyPatch
+) -> None:
     writes = tuple(Step(1.0 + number, write("leader", "settings", number)) for number in range(5))
     plan = Plan(seed=1, nodes=1, durability="full", steps=writes, safety_s=7.0)
-    seen = observe(plan, monkeypatch)
+    seen = observe(plan, monkeypatch, runtime)
     assert len(seen.begun) > len(writes)
     assert [end - begin for begin, end in zip(seen.begun, seen.kept, strict=True)] == [COMMIT_NS] * len(seen.kept)
 
@@ -102,4 +114,4 @@ def test_a_delivery_that_bypasses_the_heap_is_noticed(monkeypatch: pytest.Monkey
         call()
 
     monkeypatch.setattr(EventHeap, "call_soon", at_once)
-    assert observe(draw(1), monkeypatch).violations() != []
+    assert observe(draw(1), monkeypatch, "trio").violations() != []

@@ -6,12 +6,12 @@ import signal
 import pytest
 import trio
 
-from simulator import seams
 from simulator.errors import (
     NestedRunError,
     TrioMovedError,
 )
-from simulator.loop import run
+from simulator.runtimes import seams
+from simulator.runtimes.loop import run
 from simulator.world.heap import EventHeap
 
 SECOND = 10**9

@@ -175,7 +175,7 @@ def test_a_key_that_a_run_makes_up_is_known_by_its_collection(operation: Operati
 
 
 def test_a_run_that_raises_is_a_crash_known_by_its_error_and_place(monkeypatch: pytest.MonkeyPatch) -> None:
-    def of(_: Plan) -> Run:
+    def of(_: Plan, **__: object) -> Run:
         raise ExceptionGroup("several", [ValueError("no such thing")])
 
     monkeypatch.setattr(examination.Run, "of", of)

@@ -7,7 +7,7 @@ sleeping, the clock runs the next event of the heap and says "not at all". So on
 runs to its next wait before the next event happens. Deadlines of Trio itself (`trio.sleep`, `trio.fail_after`) are
 merged in by time, rounded to ns; at equal times the heap goes first.
 
-What Trio does not promise, and we use, is named in `simulator.seams`.
+What Trio does not promise, and we use, is named in `simulator.runtimes.seams`.
 """
 
 from collections.abc import Awaitable, Callable
@@ -17,7 +17,6 @@ from typing import Final, TypeVar, final
 
 import trio
 
-from simulator import seams
 from simulator.errors import (
     NestedRunError,
     OutOfTimeError,
@@ -25,12 +24,12 @@ from simulator.errors import (
     SimulationError,
     TooManyEventsError,
 )
+from simulator.runtimes import seams
+from simulator.runtimes.base import MAX_EVENTS
 from simulator.world.heap import EventHeap
 
 T = TypeVar("T")
 
-MAX_EVENTS: Final = 50_000_000
-"""Default limit of one run: minutes of real time, so only a runaway gets there."""
 TURNS_AT_ONE_INSTANT_MAX: Final = 1_000_000
 """Turns of Trio's loop in which some task could always run, so that time stood still."""
 _EVENTS_PER_QUESTION: Final = 256

@@ -1,6 +1,6 @@
 """Seams: the switches of the process, and what virtual time uses of Trio beyond its public face; nobody else may.
 
-Layer: simulator (runtimes); serves `simulator.loop`. Start at `deterministic`.
+Layer: simulator (runtimes); serves `simulator.runtimes.loop`. Start at `deterministic`.
 
 - `_ALLOW_DETERMINISTIC_SCHEDULING` and `_r`: Trio runs the tasks of one turn in random order, and wakes some from sets,
   which are ordered by memory address. With the flag it sorts a turn's tasks and shuffles them with `_r`, which we seed.
@@ -10,7 +10,6 @@ Layer: simulator (runtimes); serves `simulator.loop`. Start at `deterministic`.
 - `Task._cancel_status` and `CancelStatus._scope`, `_parent`: the shields of a task that was cancelled and does not end.
 """
 
-import gc
 import signal
 import threading
 from collections.abc import Generator, Sized
@@ -24,6 +23,7 @@ from typing import Any, Final, Protocol, cast
 import trio
 
 from simulator.errors import TrioMovedError
+from simulator.runtimes.collector import collector_off
 
 _TRIO_RUN: Final = import_module("trio._core._run")
 _FLAG: Final = "_ALLOW_DETERMINISTIC_SCHEDULING"
@@ -96,20 +96,17 @@ def deterministic(seed: int) -> Generator[None, None, None]:
     settings = vars(_TRIO_RUN)
     random = _TRIO_RUN._r
     is_main_thread = threading.current_thread() is threading.main_thread()
-    with _one_at_a_time:
-        flag, state, collecting = settings[_FLAG], random.getstate(), gc.isenabled()
+    with _one_at_a_time, collector_off():
+        flag, state = settings[_FLAG], random.getstate()
         # An asyncio loop below us (Jupyter) may hold the wake-up descriptor, and Trio warns when it finds one.
         wakeup_fd = signal.set_wakeup_fd(-1) if is_main_thread else -1
         try:
-            gc.disable()
             settings[_FLAG] = True
             random.seed(seed)
             yield
         finally:
             settings[_FLAG] = flag
             random.setstate(state)
-            if collecting:
-                gc.enable()
             if is_main_thread:
                 signal.set_wakeup_fd(wakeup_fd, warn_on_full_buffer=False)
 
