@@ -127,7 +127,7 @@ class Missed(msgspec.Struct, frozen=True, gc=False):
 
 
 class MergePage(msgspec.Struct, frozen=True, gc=False):
-    """Merge a page of our leader's feed and move the cursor, if it starts exactly there."""
+    """Merge a page of our leader's feed, whose end was `head`, and move the cursor, if it starts exactly there."""
 
     collection: str
     epoch: Epoch
@@ -136,6 +136,7 @@ class MergePage(msgspec.Struct, frozen=True, gc=False):
     seqs: tuple[int, ...]
     next: int
     floor: int
+    head: int = 0
 
 
 class MergeResync(msgspec.Struct, frozen=True, gc=False):
@@ -176,11 +177,12 @@ class HearFloor(msgspec.Struct, frozen=True, gc=False):
 
 
 class FollowEpoch(msgspec.Struct, frozen=True, gc=False):
-    """Our leader's life is `epoch`: start at 0 and offer everything, if we still follow `answers`."""
+    """Our leader's life is `epoch`, if we still follow `answers`: only what that had up to `kept` holds in it, too."""
 
     collection: str
     answers: Epoch
     epoch: Epoch
+    kept: int = 0
 
 
 class Wipe(msgspec.Struct, frozen=True, gc=False):

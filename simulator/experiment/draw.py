@@ -135,7 +135,6 @@ def _faults(kind: str, stream: Stream, members: tuple[str, ...]) -> list[Step]:
                 trouble = stream.choice((Trouble(slow_s=0.2), Trouble(fail=0.3), Trouble(fail=1.0), Trouble(full=True)))
                 steps += [Step(begin, SetDisk(member, trouble)), Step(end, SetDisk(member))]
             case "lies":
-                member = stream.choice(members[1:])  # a leader that forgets: tests/scenarios/test_disks.py
                 steps += [Step(begin, SetDisk(member, Trouble(lies=True))), Step(end, Crash(member))]
                 steps += [Step(end, SetDisk(member)), Step(round(end + stream.uniform(0.0, 1.0), 3), Restart(member))]
             case "collect":

@@ -31,6 +31,7 @@ class Host:
         clock: its wall clock.
         disk: what it keeps; None = nothing, so far or at all.
         lives: how many processes it started.
+        forgot: whether the latest crash took something that was kept.
         member: the member, while its process runs or is stopped.
         pulse: of the latest process.
         held: how many events earlier processes missed while they were stopped.
@@ -41,6 +42,7 @@ class Host:
         self.clock = SkewedClock(runtime.heap)
         self.disk: Disk | None = None
         self.lives = 0
+        self.forgot = False
         self.member: Member | None = None
         self.pulse = Pulse(runtime.heap)
         self._plan = plan
@@ -105,9 +107,14 @@ class Host:
         assert self._process is not None, f"{self.name} runs"
         self._process.kill()
         self.member = None
-        unheard = () if self.disk is None else self.disk.crash()
-        if self._plan.durability != "full":
-            self._seen.clear()  # the next life does not know what was collected in this one
+        unheard: tuple[Change, ...] = ()
+        self.forgot = True
+        if self.disk is not None:
+            lost = self.disk.statistics.lost
+            unheard = self.disk.crash()
+            self.forgot = self.disk.statistics.lost > lost
+        if self.forgot:
+            self._seen.clear()  # the next life may not know what was collected in this one
         return unheard
 
     def lose_disk(self) -> None:

@@ -274,12 +274,12 @@ class World:
             host.lose_disk()
             self._counts["versions wiped"] += len(before)
         left = [other.table() for other in self._hosts.values()]
-        if self._plan.durability == "full" and not wipe:
+        if not wipe and not host.forgot:
             dropped = [change.key for change in unheard if isinstance(change, DropRow)]
             left.append({key: before[key] for key in dropped if key in before})  # its floor stands for them
         else:
-            # A new life begins without the floor that stood for what was collected; who has such a tombstone still may
-            # drop it yet, for word of that floor may be on its way.
+            # The floor that stood for what was collected may be lost; who has such a tombstone still may drop it yet,
+            # for word of that floor may be on its way.
             living = [{key: entry for key, entry in table.items() if not entry.deleted} for table in left]
             self._counts["versions gone"] += self._losses.note_loss(collected, living)
         self._counts["versions gone"] += self._losses.note_loss(before, left)

@@ -11,12 +11,11 @@ up to the first record that is torn, so what a crash takes is always a suffix, n
     any, while fsync lies      likewise, though they were answered as safe
     any, a commit on its way   that one: it is not there, or torn, or there although nobody was told
 
-A store that is not `full` cannot know after a crash whether something is missing, and numbers of rows that others have
-seen may be given again; so it begins a new life then (another epoch), which makes its nodes offer everything again.
+Every opening begins another life of the store, which is a record, too; see `pivot.core.lineage`.
 Start at `Disk.keep`, then `Disk.crash`; `drive` is the way there.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import Final, Literal, TypeAlias, final
 
 import msgspec
@@ -24,7 +23,7 @@ import msgspec
 from pivot.core.collection import Change, Place, Retention, Row
 from pivot.core.entry import Entry
 from pivot.engine.base import StoreImage
-from pivot.types import Epoch, StoreId
+from pivot.types import NO_EPOCH, Epoch, StoreId
 from simulator.errors import BadConditionsError
 from simulator.world.contents import Contents
 from simulator.world.rng import Stream, Streams
@@ -86,10 +85,16 @@ class DiskStatistics(msgspec.Struct):
 
 
 class _Record(msgspec.Struct, frozen=True):
-    """A commit in the log; a torn one holds some of its changes."""
+    """A commit in the log, or the beginning of another life (`epoch`); a torn one holds some of its changes."""
 
     changes: tuple[Change, ...]
     torn: bool = False
+    epoch: Epoch = NO_EPOCH
+
+    def write(self, contents: Contents) -> None:
+        if self.epoch:
+            contents.begin_life(self.epoch)
+        contents.apply(self.changes)
 
 
 @final
@@ -98,7 +103,6 @@ class Disk:
 
     Attributes:
         store: id of the store on it.
-        epoch: its life.
         durability: how its engine syncs.
         trouble: how it misbehaves now.
         statistics: what became of its commits.
@@ -110,7 +114,6 @@ class Disk:
         self, *, store: StoreId, epoch: Epoch, durability: SyncedDurability = "full", chance: Stream | None = None
     ) -> None:
         self.store = store
-        self.epoch = epoch
         self.durability: SyncedDurability = durability
         self.trouble = Trouble()
         self.statistics = DiskStatistics()
@@ -118,10 +121,14 @@ class Disk:
         self.unheard: tuple[Change, ...] = ()
         chance = Streams(0).stream("disk") if chance is None else chance
         self._failures, self._crashes = chance.fork("failures"), chance.fork("crashes")
-        self._now = Contents()
+        self._now = Contents(epoch)
         self._base: Contents | None = None  # before the first unsynced record
         self._unsynced: list[_Record] = []
-        self._unclean = False
+
+    @property
+    def epoch(self) -> Epoch:
+        """Life of its store."""
+        return self._now.epoch
 
     @property
     def rows(self) -> dict[str, tuple[str, Row]]:
@@ -148,7 +155,7 @@ class Disk:
 
     def image(self) -> StoreImage:
         """What is kept, rows in ascending `seq`."""
-        return self._now.image(self.store, self.epoch)
+        return self._now.image(self.store)
 
     def refusal(self) -> str:
         """Why the next commit fails; empty when it does not."""
@@ -162,19 +169,25 @@ class Disk:
         """Keep a commit; synced, or as safe as `durability` and `trouble` make it."""
         self.statistics.kept += 1
         self.statistics.lied += self.durability == "full" and self.trouble.lies
+        self._write(_Record(tuple(changes)))
+
+    def begin_life(self, epoch: Epoch) -> None:
+        """Begin another life of the store, as safe as a commit."""
+        self._write(_Record((), epoch=epoch))
+
+    def _write(self, record: _Record) -> None:
         if self.durability == "full" and not self.trouble.lies:
             self._base, self._unsynced = None, []
         else:
             if self._base is None:
                 self._base = self._now.copy()
-            self._unsynced.append(_Record(tuple(changes)))
+            self._unsynced.append(record)
             if len(self._unsynced) > UNSYNCED_MAX:
-                self._base.apply(self._unsynced.pop(0).changes)
-        self._now.apply(changes)
+                self._unsynced.pop(0).write(self._base)
+        record.write(self._now)
 
     def crash(self) -> tuple[Change, ...]:
         """Lose what a power cut takes; returns the changes of a commit that is there though nobody was told."""
-        self._unclean = True
         log, on_its_way, self.under_way = self._unsynced, self.under_way, ()
         survivors = self._crashes.below(len(log) + 1)
         torn = self._crashes.chance(0.5)
@@ -203,11 +216,4 @@ class Disk:
         for record in log:
             if record.torn:
                 break
-            self._now.apply(record.changes)
-
-    def begin_life(self, new_id: Callable[[], str]) -> None:
-        """Begin another life of the store if something may be missing that was kept."""
-        if self._unclean and self.durability != "full":
-            self.epoch = Epoch(new_id())
-            self._now.begin_life()
-        self._unclean = False
+            record.write(self._now)

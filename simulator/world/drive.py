@@ -85,7 +85,7 @@ class DiskDrive:
 
     def open(self) -> StoreImage:
         """See `Drive.open`."""
-        self._disk.begin_life(self._new_id)
+        self._disk.begin_life(Epoch(self._new_id()))
         return self._disk.image()
 
     def commit(self, changes: Sequence[Change], on_committed: OnCommitted) -> None:
