@@ -14,6 +14,8 @@ Layer: simulator (bottom). A branch of the tree in `pivot.errors`.
     |-- BadPlanError                 a plan that cannot be played
     |-- UnknownBugError              no bug of this name can be planted
     |-- NoCampaignError              a folder does not hold a campaign
+    |-- CrewError                    trials cannot be played the way it was asked for
+    |-- CrewUnreachableError         the cluster that should play them does not answer
     `-- LiveClusterError             real processes did not do what a plan needs
 
 Messages name the thing, the value and the limit.
@@ -24,7 +26,7 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import cast
 
-from pivot.errors import MisuseError, PivotError
+from pivot.errors import MisuseError, PivotError, TransportError
 
 
 class SimulationError(PivotError):
@@ -141,6 +143,14 @@ class NoCampaignError(SimulationError, MisuseError):
 
     def __init__(self, folder: object, reason: str) -> None:
         super().__init__(f"no campaign in {folder}: {reason}")
+
+
+class CrewError(SimulationError, MisuseError):
+    """Nobody can play trials the way it was asked for."""
+
+
+class CrewUnreachableError(SimulationError, TransportError):
+    """A cluster that should play trials does not answer."""
 
 
 class LiveClusterError(SimulationError):

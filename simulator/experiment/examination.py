@@ -14,6 +14,7 @@ from simulator.experiment.checkers import Violation
 from simulator.experiment.operations import Delete, Read, Write
 from simulator.experiment.plan import Plan
 from simulator.experiment.simulation import Run
+from simulator.runtimes.base import RuntimeName
 
 _SENTENCE_MAX: Final = 500
 
@@ -68,10 +69,10 @@ class Examination(msgspec.Struct, frozen=True):
     symptoms: tuple[Symptom, ...]
 
 
-def examine(plan: Plan) -> Examination:
+def examine(plan: Plan, *, runtime: RuntimeName = "kernel") -> Examination:
     """Play a plan and judge the run; what playing raises is a violation, too."""
     try:
-        run = Run.of(plan)
+        run = Run.of(plan, runtime=runtime)
     except Exception as error:  # noqa: BLE001 - a crash is a verdict
         crash = _crash(error)
         return Examination("crash", "", 0, {}, (crash,), (Symptom.of(plan, crash),))

@@ -8,16 +8,18 @@ the latest first, then by bisection, to a millisecond, between the last that fai
 """
 
 from collections.abc import Iterator
+from functools import partial
 from typing import Final, final
 
 import msgspec
 from msgspec.structs import replace
 
-from simulator.experiment.examination import Examination, Symptom
+from simulator.experiment.examination import Examination, Symptom, examine
 from simulator.experiment.operations import CutOneWay, Delete, Operation, Partition, Push, Read, Write
 from simulator.experiment.plan import Plan, Step
 from simulator.experiment.shrink import Bounds, Trying, shrink
 from simulator.experiment.simpler import is_fault, repairs
+from simulator.runtimes.base import RuntimeName
 
 _ENTRIES_MAX: Final = 30
 _RESOLUTION_S: Final = 0.001
@@ -62,12 +64,13 @@ class Shrunk(msgspec.Struct, frozen=True, kw_only=True):
     seconds: float
 
 
-def shrink_and_explain(plan: Plan, found: Examination, bounds: Bounds) -> Shrunk:
+def shrink_and_explain(plan: Plan, found: Examination, bounds: Bounds, *, runtime: RuntimeName = "kernel") -> Shrunk:
     """Shrink a plan by the worst of what was found in its run, and explain what is left."""
     symptom = found.symptoms[0]
-    trying = Trying(symptom, bounds)
+    examining = partial(examine, runtime=runtime)
+    trying = Trying(symptom, bounds, examining=examining)
     small = shrink(plan, trying)
-    explaining = Trying(symptom, _EXPLAINING)
+    explaining = Trying(symptom, _EXPLAINING, examining=examining)
     again = explaining.examine(small)
     assert again is not None, "nothing was played yet"
     sentences = [v.sentence for v, s in zip(again.violations, again.symptoms, strict=True) if s == symptom]

@@ -1,10 +1,11 @@
 """Shrink: a plan that fails, made as small as it can be and still fail in the same way.
 
 Layer: simulator/experiment. In the same way = same checker, same key (`Symptom`). Passes, each kept only while the plan
-still fails, again and again until none of them helps or a bound is reached: fewer members, whole faults, plainer settings,
-single steps, shorter windows, times on a grid, simpler operations. Faults and steps are left out by delta debugging
-(Zeller, Hildebrandt: Simplifying and isolating failure-inducing input, TSE 2002). Weather is keyed, so a step less leaves the rest of it
-alone. `liveness_s` stays: with less time, what was slow would look like what never ends. Start at `shrink`.
+still fails, again and again until none of them helps or a bound is reached: fewer members, whole faults, plainer
+settings, single steps, shorter windows, times on a grid, simpler operations. Faults and steps are left out by delta
+debugging (Zeller, Hildebrandt: Simplifying and isolating failure-inducing input, TSE 2002). Weather is keyed, so a step
+less leaves the rest of it alone. `liveness_s` stays: with less time, what is slow would look like what never ends.
+Start at `shrink`.
 
 Why delta debugging is written here: of the libraries, `picire` (last released in 2021) cannot be bounded, and
 `shrinkray` works on files and bytes; the algorithm is `minimized`, twenty lines.

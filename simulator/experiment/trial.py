@@ -7,13 +7,15 @@ from typing import Final, final
 
 import msgspec
 
-from simulator.experiment.divergence import first_divergence
 from simulator.experiment.draw import NEMESES, draw
 from simulator.experiment.examination import Examination, Symptom, examine
 from simulator.experiment.explanation import Shrunk, shrink_and_explain
 from simulator.experiment.plan import Plan
 from simulator.experiment.planting import planted
 from simulator.experiment.shrink import Bounds
+from simulator.experiment.simulation import Run
+from simulator.runtimes.base import RuntimeName
+from simulator.world.divergence import first_divergence
 
 NO_BOUNDS: Final = Bounds()
 
@@ -26,12 +28,14 @@ class Task(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True
         nodes: how many nodes a plan has; None = 1 to 4.
         nemeses: kinds of faults that may be in it.
         shrinking: what shrinking one failure may cost; no tries = failures are not shrunk.
+        runtime: what plans are played on.
         bug: name of a bug that is planted meanwhile (see `planting`); empty = none.
     """
 
     nodes: int | None = None
     nemeses: tuple[str, ...] = NEMESES
     shrinking: Bounds = NO_BOUNDS
+    runtime: RuntimeName = "kernel"
     bug: str = ""
 
     def plan(self, seed: int) -> Plan:
@@ -82,12 +86,13 @@ def try_seed(task: Task, seed: int) -> Trial:
     """Draw the plan of a seed, play and judge it; when something is found, play it again, then shrink it."""
     with planted(task.bug):
         plan = task.plan(seed)
-        found = examine(plan)
+        found = examine(plan, runtime=task.runtime)
         if not found.violations:
             return _trial(seed, plan, found)
-        again = examine(plan)
+        again = examine(plan, runtime=task.runtime)
         if again.hash != found.hash:
-            apart = first_divergence(plan)
+            traces = [Run.of(plan, keep_trace=True, runtime=task.runtime).trace for _ in range(2)]
+            apart = first_divergence(*traces)
             where = "the two runs after those were equal" if apart is None else apart.sentence
             return Trial(
                 seed=seed,
@@ -100,7 +105,7 @@ def try_seed(task: Task, seed: int) -> Trial:
                 sentence=f"two runs of the plan differ: {where}",
                 plan=plan,
             )
-        shrunk = shrink_and_explain(plan, found, task.shrinking) if task.shrinking.tries else None
+        shrunk = shrink_and_explain(plan, found, task.shrinking, runtime=task.runtime) if task.shrinking.tries else None
         return _trial(seed, plan, found, shrunk)
 
 
