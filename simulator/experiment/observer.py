@@ -117,7 +117,7 @@ class Observer:
         self._heap = heap
         self._network = network
         # A repeated subscription begins anew with an empty window, and the weather may repeat every page.
-        self._pages_max = 4 * plan.knobs.page_window * len(plan.keys)
+        self._pages_max = LINK_MAX if keeps_messages(plan) else 4 * plan.knobs.page_window * len(plan.keys)
         self._sightings: list[Sighting] = []
         self._reopenings: list[Reopening] = []
         self._gauges: dict[str, Gauge] = {}
@@ -238,3 +238,12 @@ class Observer:
             silent_s=self._silent_s,
             talk={label: count - before.get(label, 0) for label, count in self._said.items()},
         )
+
+
+def keeps_messages(plan: Plan) -> bool:
+    """Whether links keep messages, or copies of them, so long that those of several subscriptions may be under way."""
+    if any(weather.duplication_s or weather.reordering or weather.bandwidth for weather in plan.weathers()):
+        return True
+    kept = {"weather", "flap", "swizzle"}
+    operations = [step.operation for step in plan.steps]
+    return any(str(each.__struct_config__.tag) in kept or getattr(each, "how", "") == "hold" for each in operations)
