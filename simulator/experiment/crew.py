@@ -11,9 +11,12 @@ from collections.abc import Iterable
 from concurrent.futures import Executor, ProcessPoolExecutor
 from importlib import import_module
 from multiprocessing.process import BaseProcess
-from typing import Protocol, final
+from typing import Final, Protocol, final
 
 from simulator.errors import CrewError, CrewUnreachableError
+
+CONNECT_S: Final = 10
+"""How long a cluster may take to answer, s."""
 
 
 class Crew(Protocol):
@@ -38,6 +41,10 @@ class Crew(Protocol):
 
     def abandon(self, executor: Executor) -> None:
         """Stop what it does, without waiting for the end."""
+        ...
+
+    def close(self) -> None:
+        """It is not needed any more."""
         ...
 
 
@@ -66,12 +73,21 @@ class Processes:
         executor.shutdown(wait=False, cancel_futures=True)
         _terminate(child for child in multiprocessing.active_children() if child not in self._others)
 
+    def close(self) -> None:
+        """See `Crew.close`."""
+
 
 @final
 class Dask:
     """The workers of a Dask cluster; they need this package, too (extra `dask`)."""
 
     def __init__(self, address: str) -> None:
+        """Connect.
+
+        Raises:
+            CrewError: the extra is not installed.
+            CrewUnreachableError: no cluster answers at `address`.
+        """
         try:
             distributed = import_module("distributed")
         except ImportError:
@@ -79,7 +95,7 @@ class Dask:
                 f"a Dask cluster ({address}) needs the package distributed: install the extra dask"
             ) from None
         try:
-            self._client = distributed.Client(address)
+            self._client = distributed.Client(address, timeout=CONNECT_S)
         except OSError as error:
             raise CrewUnreachableError(f"no Dask cluster at {address}: {error}") from None
 
@@ -96,7 +112,11 @@ class Dask:
 
     def abandon(self, executor: Executor) -> None:
         """See `Crew.abandon`."""
-        executor.shutdown(wait=False, cancel_futures=True)
+        executor.shutdown(wait=False)  # Dask cancels by that alone
+
+    def close(self) -> None:
+        """See `Crew.close`."""
+        self._client.close()
 
 
 def _die_of_ctrl_c() -> None:

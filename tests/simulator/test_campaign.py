@@ -37,6 +37,7 @@ class Threads:
 
     def __init__(self, size: int = 1) -> None:
         self.size = size
+        self.closed = False
         self.under_way = self.most = 0
 
     def open(self) -> Executor:
@@ -57,6 +58,9 @@ class Threads:
 
     def abandon(self, executor: Executor) -> None:
         executor.shutdown(wait=False, cancel_futures=True)
+
+    def close(self) -> None:
+        self.closed = True
 
 
 def quick(_task: Task, seed: int) -> Trial:
@@ -98,6 +102,7 @@ def test_few_trials_are_under_way_at_a_time(begun: Archive) -> None:
     crew = Threads(size=3)
     run(begun, crew)
     assert crew.most <= 6
+    assert crew.closed
 
 
 def test_a_second_campaign_of_the_same_second_has_a_folder_of_its_own(tmp_path: Path) -> None:
@@ -278,3 +283,11 @@ def test_a_dask_cluster_plays_a_campaign(tmp_path: Path) -> None:
     assert {trial.seed: trial.hash for trial in archive.trials()} == {
         seed: try_seed(SMALL, seed).hash for seed in range(20)
     }
+
+
+@pytest.mark.long
+def test_a_dask_cluster_that_is_not_there_is_unreachable() -> None:
+    pytest.importorskip("distributed")
+    code, _, err = pivot("sim", "fuzz", "--dask", "tcp://127.0.0.1:1")
+    assert code == 3
+    assert "no Dask cluster at tcp://127.0.0.1:1" in err
