@@ -7,6 +7,7 @@ Start at `Crew`.
 import multiprocessing
 import os
 import signal
+import threading
 from collections.abc import Iterable
 from concurrent.futures import Executor, ProcessPoolExecutor
 from importlib import import_module
@@ -66,7 +67,7 @@ class Processes:
         self._others = multiprocessing.active_children()
         # A fork would copy locks that threads of ours hold.
         context = multiprocessing.get_context("spawn")
-        return ProcessPoolExecutor(self._size, mp_context=context, initializer=_die_of_ctrl_c)
+        return ProcessPoolExecutor(self._size, mp_context=context, initializer=_begin_work)
 
     def abandon(self, executor: Executor) -> None:
         """See `Crew.abandon`."""
@@ -119,9 +120,17 @@ class Dask:
         self._client.close()
 
 
-def _die_of_ctrl_c() -> None:
-    """In a worker: end without a word when the whole group is interrupted."""
+def _begin_work() -> None:
+    """In a worker: end without a word when the whole group is interrupted, and when whoever started us is killed."""
     signal.signal(signal.SIGINT, signal.SIG_DFL)
+    threading.Thread(target=_end_with_parent, daemon=True).start()
+
+
+def _end_with_parent() -> None:
+    parent = multiprocessing.parent_process()
+    assert parent is not None, "a worker has one"
+    parent.join()
+    os._exit(1)
 
 
 def _terminate(processes: Iterable[BaseProcess]) -> None:

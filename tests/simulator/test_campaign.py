@@ -3,7 +3,6 @@
 import json
 import signal
 import subprocess
-import time
 from collections.abc import Callable
 from concurrent.futures import Executor, Future, ThreadPoolExecutor
 from pathlib import Path
@@ -23,7 +22,7 @@ from simulator.experiment.report import Report
 from simulator.experiment.shrink import Bounds
 from simulator.experiment.tally import Tally
 from simulator.experiment.trial import Task, Trial, try_seed
-from tests.e2e.processes import COMMAND, WAIT_S, clean_environment, pivot
+from tests.e2e.processes import COMMAND, WAIT_S, clean_environment, eventually, pivot
 from tests.simulator.bugs import DEADLY_SEED
 
 SMALL = Task(nodes=1, nemeses=(), shrinking=Bounds(tries=30))
@@ -233,10 +232,7 @@ def test_ctrl_c_ends_a_campaign_with_130_and_keeps_what_is_done(tmp_path: Path) 
     with subprocess.Popen(command, stderr=subprocess.PIPE, text=True, env=clean_environment()) as process:
         try:
             results = tmp_path / "latest" / "results.jsonl"
-            end = time.monotonic() + WAIT_S
-            while not (results.exists() and results.read_bytes().endswith(b"\n")):
-                assert time.monotonic() < end, "no result"
-                time.sleep(0.05)
+            eventually(lambda: results.exists() and results.read_bytes().endswith(b"\n"))
             process.send_signal(signal.SIGINT)
             _, err = process.communicate(timeout=WAIT_S)
         finally:
@@ -244,6 +240,18 @@ def test_ctrl_c_ends_a_campaign_with_130_and_keeps_what_is_done(tmp_path: Path) 
     assert process.returncode == 130, err
     assert "pivot sim fuzz --resume" in err
     assert list(Archive.load(tmp_path / "latest").trials())
+
+
+def test_workers_end_when_their_campaign_is_killed(tmp_path: Path) -> None:
+    command = [*COMMAND, "sim", "fuzz", "--trials", "100000", "--nodes", "1", "--workers", "1", "--runs", str(tmp_path)]
+    with subprocess.Popen(command, stderr=subprocess.DEVNULL, env=clean_environment()) as process:
+        try:
+            eventually((tmp_path / "latest" / "results.jsonl").exists)
+            workers = Path(f"/proc/{process.pid}/task/{process.pid}/children").read_text().split()
+        finally:
+            process.kill()
+    assert workers
+    eventually(lambda: not any(Path(f"/proc/{worker}").exists() for worker in workers))
 
 
 @pytest.mark.parametrize(
