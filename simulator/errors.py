@@ -21,7 +21,10 @@ Layer: simulator (bottom). A branch of the tree in `pivot.errors`.
 Messages name the thing, the value and the limit.
 """
 
+import traceback
 from collections.abc import Iterable
+from pathlib import Path
+from typing import cast
 
 from pivot.errors import MisuseError, PivotError, TransportError
 
@@ -152,3 +155,19 @@ class CrewUnreachableError(SimulationError, TransportError):
 
 class LiveClusterError(SimulationError):
     """Real processes did not do what a plan needs."""
+
+
+def crash_site(error: BaseException) -> str:
+    """What was first wrong and where, in one line: of a group of exceptions the first, of a chain its root."""
+    seen: list[BaseException] = []  # a chain may bite its own tail: exceptions are raised again by whoever stops a run
+    inner: BaseException | None = error
+    while inner is not None and not any(inner is each for each in seen):
+        error = inner
+        seen.append(error)
+        if isinstance(error, BaseExceptionGroup):
+            inner = cast("BaseExceptionGroup[BaseException]", error).exceptions[0]
+        else:
+            inner = error.__cause__ or error.__context__
+    frames = traceback.extract_tb(error.__traceback__)
+    place = f" at {Path(frames[-1].filename).name}:{frames[-1].lineno} in {frames[-1].name}" if frames else ""
+    return f"{error!r}{place}"

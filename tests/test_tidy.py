@@ -24,6 +24,8 @@ LAYERS = {
     "pivot.engine": 5,
     "pivot.transport": 6,
     "pivot.client": 7,
+    "pivot.replies": 7,
+    "pivot.watching": 7,
     "pivot.server": 7,
     "pivot.logs": 8,
     "pivot.printing": 8,

@@ -47,6 +47,19 @@ class Remove(msgspec.Struct, frozen=True, gc=False):
     pattern: str
 
 
+class Patch(msgspec.Struct, frozen=True, gc=False):
+    """Merge an object into the one that a live entry has; `data` is canonical JSON. See `pivot.core.patching`."""
+
+    key: str
+    data: str
+
+
+class Misfit(msgspec.Struct, frozen=True, gc=False):
+    """A patch cannot be merged into what is here, and nothing was changed."""
+
+    reason: str
+
+
 class Written(msgspec.Struct, frozen=True, gc=False):
     """The write is committed here: the keys it changed, and the stamp that each was given."""
 
@@ -55,7 +68,7 @@ class Written(msgspec.Struct, frozen=True, gc=False):
 
     @property
     def stamp(self) -> int:
-        """Greatest of the stamps; 0 when a `Remove` found nothing."""
+        """Greatest of the stamps; 0 when a `Remove` or `Patch` found nothing."""
         return max(self.stamps, default=0)
 
 
@@ -360,6 +373,7 @@ class Failed(msgspec.Struct, frozen=True, gc=False):
 
 Question: TypeAlias = (
     Put | PushItem | Remove  # -> Written
+    | Patch  # -> Written or Misfit
     | Get | ListAll  # -> Entries
     | ListKeys  # -> Keys
     | ReadFeed | ReadOutbox | ReadForPeer  # -> FeedSlice
@@ -372,6 +386,6 @@ Question: TypeAlias = (
     | Describe  # -> StoreInfo
 )  # fmt: skip
 Result: TypeAlias = (
-    Written | Entries | Keys | FeedSlice | Merged | Missed | Position | Confirmed | Retained | Digested | Buckets
-    | StoreInfo | Failed
+    Written | Misfit | Entries | Keys | FeedSlice | Merged | Missed | Position | Confirmed | Retained | Digested
+    | Buckets | StoreInfo | Failed
 )  # fmt: skip

@@ -14,20 +14,33 @@ from msgspec.structs import fields, replace
 from pivot.errors import PivotError
 from pivot.types import JsonValue
 from simulator.experiment.operations import (
+    Backup,
+    Burden,
+    Calm,
     Crash,
+    CutLinks,
     CutOneWay,
     Delete,
+    Drift,
+    Flap,
     Heal,
     Isolate,
+    Jump,
     Operation,
     Partition,
     Pause,
     Push,
     Read,
     Restart,
+    Restore,
     Resume,
+    Ring,
     SetDisk,
     Skew,
+    SmallestCut,
+    Stop,
+    Swizzle,
+    Weather,
     Wipe,
     Write,
     named_by,
@@ -107,7 +120,9 @@ def repairs(members: tuple[str, ...]) -> tuple[Operation, ...]:
     """What ends every fault that may be there."""
     return (
         Heal(),
-        *(repair for member in members for repair in (SetDisk(member), Skew(member, 0.0))),
+        Calm(),
+        *(repair for member in members for repair in (SetDisk(member), Drift(member, 0.0), Skew(member, 0.0))),
+        *(Burden(member, 0.0) for member in members),
         *(repair for member in members for repair in (Resume(member), Restart(member))),
     )
 
@@ -115,8 +130,10 @@ def repairs(members: tuple[str, ...]) -> tuple[Operation, ...]:
 def _kinder(operation: Operation) -> Iterator[Operation]:
     """The same thing as another kind that does less."""
     match operation:
-        case Wipe():
-            yield Crash(operation.member)
+        case Wipe() | Stop():
+            yield Crash(operation.member, for_s=operation.for_s)
+        case Flap():
+            yield operation.cut
         case Partition():
             for group in operation.groups:
                 if len(group) == 1:
@@ -133,9 +150,18 @@ def _kinder(operation: Operation) -> Iterator[Operation]:
 def _closes(operation: Operation, before: Operation) -> bool:
     """Whether an operation ends what an earlier one began."""
     match operation, before:
-        case (Heal(), Partition() | Isolate() | CutOneWay()):
+        case (Heal(), Partition() | Isolate() | CutOneWay() | CutLinks() | Ring() | SmallestCut() | Flap() | Swizzle()):
             return True
-        case (Restart(), Crash() | Wipe()) | (Resume(), Pause()) | (SetDisk(), SetDisk()) | (Skew(), Skew()):
+        case (Calm(), Weather()):
+            return True
+        case (
+            (Restart(), Crash() | Wipe() | Stop())
+            | (Resume(), Pause())
+            | (SetDisk(), SetDisk())
+            | (Skew(), Skew() | Jump() | Drift())
+            | (Burden(), Burden())
+            | (Restore(), Backup())
+        ):
             return named_by(operation) == named_by(before)
         case _:
             return False
@@ -162,6 +188,8 @@ def _simpler_field(name: str, value: object) -> Iterator[object]:
             items = cast("tuple[object, ...]", value)
             if len(items) > 1:
                 yield from (items[:place] + items[place + 1 :] for place in range(len(items)))
+            if name == "links":
+                return  # a link is between two
             for place, item in enumerate(items):
                 yield from ((*items[:place], other, *items[place + 1 :]) for other in _simpler_field("", item))
         case msgspec.Struct():
@@ -174,27 +202,35 @@ def _renamed(plan: Plan, names: Mapping[str, str | None]) -> Plan:
     """The plan with members under other names; None = without them."""
     steps: list[Step] = []
     for step in plan.steps:
-        operation = _renamed_operation(step.operation, names)
+        operation = _renamed_fields(step.operation, names)
         if operation is not None:
             steps.append(Step(step.at_s, operation))
-    return replace(plan, nodes=plan.nodes - 1, steps=tuple(steps))
+    wires = [_renamed_fields(wire, names) for wire in plan.links]
+    links = {(wire.src, wire.dst): wire for wire in wires if wire is not None and wire.src != wire.dst}
+    return replace(plan, nodes=plan.nodes - 1, links=tuple(links.values()), steps=tuple(steps))
 
 
-def _renamed_operation(operation: Operation, names: Mapping[str, str | None]) -> Operation | None:
+def _renamed_fields(struct: S, names: Mapping[str, str | None]) -> S | None:
+    """The struct with members under other names; None = it named only such as are gone."""
     new: dict[str, object] = {}
-    for field in fields(operation):
-        if field.name in _PLAIN:
+    for field in fields(struct):
+        old: object = getattr(struct, field.name)
+        if field.name in _PLAIN or old in (None, ()):
             continue
-        value = _renamed_value(getattr(operation, field.name), names)
-        if value is None or value == ():
+        value = _renamed_value(old, names)
+        if field.name == "links":
+            value = tuple(link for link in cast("tuple[tuple[str, ...], ...]", value) if len(link) == 2)
+        if value in (None, ()):
             return None
         new[field.name] = value
-    return replace(operation, **new)
+    return replace(struct, **new)
 
 
 def _renamed_value(value: object, names: Mapping[str, str | None]) -> object:
     if isinstance(value, str):
         return names.get(value, value)
+    if isinstance(value, msgspec.Struct):
+        return _renamed_fields(value, names)
     if isinstance(value, tuple):
         items = [_renamed_value(item, names) for item in cast("tuple[object, ...]", value)]
         return tuple(item for item in dict.fromkeys(items) if item not in (None, ()))

@@ -5,14 +5,17 @@ Layer: simulator/world.
 
 from collections.abc import Callable
 from functools import partial
-from typing import final
+from typing import Final, final
 
-from pivot.core.messages import Envelope
+from pivot.core.messages import Envelope, Page
 from pivot.errors import PeerError
 from pivot.transport.base import Receiver
 from pivot.transport.codec import decode, encode
 from pivot.types import Address, MemberId
 from simulator.world.network import Network
+
+HEARTBEAT: Final = "heartbeat"
+"""How a page that carries nothing is called in traces and counts."""
 
 
 @final
@@ -53,9 +56,18 @@ class SimulatedTransport:
             assert self._deliver is not None
             self._deliver(partial(receive, payload, sender))
 
-        self._network.attach(self._member, receive if self._deliver is None else receive_when_running)
+        def link_lost(peer: str, reason: str) -> None:
+            tell = partial(receiver.link_lost, Address(peer), reason)
+            if self._deliver is None:
+                tell()
+            else:
+                self._deliver(tell)
+
+        self._network.attach(self._member, receive if self._deliver is None else receive_when_running, link_lost)
 
     def send(self, envelope: Envelope) -> None:
         """See `Transport.send`."""
-        label = envelope.body.__struct_config__.tag
-        self._network.send(self._member, envelope.target, encode(envelope), str(label))
+        body = envelope.body
+        heartbeat = isinstance(body, Page) and not body.entries and body.since == body.next
+        label = HEARTBEAT if heartbeat else str(body.__struct_config__.tag)
+        self._network.send(self._member, envelope.target, encode(envelope), label)
