@@ -13,7 +13,8 @@ from typing import TYPE_CHECKING, Annotated, Literal
 from cyclopts import Parameter
 
 if TYPE_CHECKING:
-    from pivot.client import Client, FollowerInfo, Item, Written
+    from pivot.client import Client, FollowerInfo, Written
+    from pivot.replies import Item
     from pivot.types import JsonValue
 
 LOCAL = "127.0.0.1:8080"
@@ -78,6 +79,32 @@ def push(
 
     async def run(client: "Client") -> None:
         written.append(await client.push(pattern, decoded, ack=ack, ack_timeout_s=ack_timeout))
+
+    written: list[Written] = []
+    _with_client(url, run)
+    return _print_written(written[0], as_json=as_json)
+
+
+def patch(
+    key: str,
+    value: Value = "-",
+    /,
+    *,
+    ack: AckFlag = None,
+    ack_timeout: AckTimeout = 5.0,
+    url: Url = LOCAL,
+    as_json: Json = False,
+) -> int:
+    """Merge a JSON object into the one that an entry has; - reads it from stdin."""
+    decoded = _decode(value)
+    if not isinstance(decoded, dict):
+        from pivot.errors import MisuseError
+
+        raise MisuseError(f"{value!r} is no JSON object")
+    members = decoded
+
+    async def run(client: "Client") -> None:
+        written.append(await client.patch(key, members, ack=ack, ack_timeout_s=ack_timeout))
 
     written: list[Written] = []
     _with_client(url, run)
