@@ -250,6 +250,7 @@ class World:
         known = before
         if ran:
             self._trace.record(self._heap.now_ns, "crashed", host.name)
+            self._counts["processes crashed"] += 1
             unheard = host.crash()
             self._losses.note_appearance(before, unheard)
         if wipe:
