@@ -246,8 +246,8 @@ def convergence(evidence: Evidence) -> Found:
 
 
 def quiescence(evidence: Evidence) -> Found:
-    outcome = evidence.outcome
-    noisy = outcome.converged_s is not None and not outcome.crashes and outcome.ended_s - outcome.converged_s > 75
+    outcome, equal_s = evidence.outcome, evidence.outcome.observations.equal_s
+    noisy = equal_s is not None and not outcome.crashes and outcome.ended_s - equal_s > 75
     return {("quiescence", "")} if noisy else set()
 
 

@@ -46,7 +46,7 @@ def test_an_echo_that_feeds_itself_is_no_silence() -> None:
     with MUTANTS["echo_loop"].planted() as mark:
         run = Run.of(replace(plan, liveness_s=25.0))
     assert mark.count > 100
-    assert {violation.checker for violation in run.violations} & {"quiescence", "outbox", "convergence"}
+    assert "quiescence" in {violation.checker for violation in run.violations}
 
 
 def test_everything_is_as_it_was_after_a_mutant() -> None:
