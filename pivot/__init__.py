@@ -5,9 +5,10 @@ Names are imported when they are first used, so that `pivot --help` stays quick.
 
 TYPE_CHECKING = False  # as in `typing`, which is not worth importing so early
 if TYPE_CHECKING:
-    from pivot.client import Client, Item, Written
+    from pivot.client import Client, Written
     from pivot.config import Config, Key, Knobs
     from pivot.errors import PivotError
+    from pivot.replies import Item
     from pivot.server.server import Server
 
 __all__ = ["Client", "Config", "Item", "Key", "Knobs", "PivotError", "Server", "Written"]
@@ -15,7 +16,7 @@ __all__ = ["Client", "Config", "Item", "Key", "Knobs", "PivotError", "Server", "
 _HOMES = {
     "Client": "pivot.client",
     "Config": "pivot.config",
-    "Item": "pivot.client",
+    "Item": "pivot.replies",
     "Key": "pivot.config",
     "Knobs": "pivot.config",
     "PivotError": "pivot.errors",

@@ -7,43 +7,25 @@ from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager
 from http import HTTPStatus
 from types import TracebackType
-from typing import Final, Literal, TypeAlias, TypeVar, final
+from typing import Literal, TypeAlias, TypeVar, final
 from urllib.parse import quote, urlencode
 
 import msgspec
-from trio_websocket import ConnectionClosed, ConnectionRejected, WebSocketConnection
+from trio_websocket import ConnectionRejected
 
-from pivot.errors import BadAnswerError, NotFoundError, RefusedError, TransportError, UnreachableError
-from pivot.paths import check_key, check_list, check_pattern, is_glob
+from pivot.errors import BadAnswerError
+from pivot.paths import check_key, check_list, check_pattern
+from pivot.replies import Item, decode, refusal
 from pivot.transport.http_client import HttpClient, Response, normalize_url, one_line
 from pivot.transport.websocket import open_websocket
 from pivot.types import JsonValue
+from pivot.watching import Watching
 
-_CLOSED_IN_PEACE: Final = (1000, 1001)
-_CLOSED_BAD_KEY: Final = 1008
-_ON_THE_WAY: Final = (413, 429, 500, 502, 503, 504)
-"""What a proxy may say, in its own words, for a server of ours that is behind it."""
+__all__ = ["Ack", "Client", "FollowerInfo", "Item", "Written"]
+
 _T = TypeVar("_T")
 Ack: TypeAlias = Literal["leader"]
 """Who must have a write besides the server that takes it."""
-
-
-class Item(msgspec.Struct, frozen=True):
-    """An entry.
-
-    Attributes:
-        created: when this life of the key began, ns since the Unix epoch.
-        updated: when it was last replaced; 0 = never.
-        index: last segment of the path.
-        path: the key.
-        data: the value.
-    """
-
-    created: int
-    updated: int
-    index: str
-    path: str
-    data: JsonValue
 
 
 class Written(msgspec.Struct, frozen=True):
@@ -99,10 +81,6 @@ class _Index(msgspec.Struct):
     index: str
 
 
-class _Error(msgspec.Struct):
-    error: str
-
-
 class _Keys(msgspec.Struct):
     keys: list[str]
     total: int
@@ -115,83 +93,6 @@ class _Status(msgspec.Struct):
     member: str
     collections: list[dict[str, JsonValue]]
     peers: list[dict[str, JsonValue]]
-
-
-class _Shown(msgspec.Struct):
-    """An entry or, without a path, the place of one that is absent."""
-
-    created: int
-    updated: int
-    index: str
-    data: JsonValue
-
-
-class _Frame(msgspec.Struct):
-    snapshot: bool
-    version: str
-    data: JsonValue
-
-
-def _decode(asked: str, text: bytes | str, kind: type[_T]) -> _T:
-    """What an answer, or a part of one, means.
-
-    Raises:
-        BadAnswerError: it means no such thing.
-    """
-    try:
-        return msgspec.json.decode(text, type=kind)
-    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
-        said = one_line(text if isinstance(text, bytes) else text.encode(errors="replace"))
-        raise BadAnswerError(asked, str(error), said) from None
-
-
-def _refusal(asked: str, status: int, body: bytes) -> TransportError:
-    """The error that an answer which does not say yes is."""
-    try:
-        reason = msgspec.json.decode(body, type=_Error).error
-    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
-        if status not in _ON_THE_WAY:
-            return BadAnswerError(asked, f"status {status} without a reason in JSON", one_line(body))
-        reason = one_line(body)
-    kind = NotFoundError if status == 404 else RefusedError
-    return kind(asked, status, reason)
-
-
-@final
-class Watching:
-    """States of a key or glob, one after another: iterate it. States may be left out, the last one never is."""
-
-    def __init__(self, socket: WebSocketConnection, address: str, pattern: str) -> None:
-        self._socket = socket
-        self._address = address
-        self._kind = list[Item] if is_glob(pattern) else _Shown
-
-    def __aiter__(self) -> "Watching":
-        return self
-
-    async def __anext__(self) -> JsonValue:
-        """Wait for the next state: an entry's object, or a list of them.
-
-        Raises:
-            RefusedError: the server does not want to show this.
-            UnreachableError: the connection broke.
-            BadAnswerError: what came is no state.
-        """
-        try:
-            message = await self._socket.get_message()
-        except ConnectionClosed as closed:
-            code, reason = (closed.reason.code, closed.reason.reason or "") if closed.reason else (1006, "")
-            if code in _CLOSED_IN_PEACE:
-                raise StopAsyncIteration from None
-            if code == _CLOSED_BAD_KEY:
-                raise RefusedError(self._address, 400, reason) from None
-            raise UnreachableError(f"{self._address} broke with code {code} {reason}".rstrip()) from None
-        state = _decode(self._address, message, _Frame).data
-        try:
-            msgspec.convert(state, type=self._kind)
-        except msgspec.ValidationError as error:
-            raise BadAnswerError(self._address, str(error), one_line(msgspec.json.encode(state))) from None
-        return state
 
 
 @final
@@ -265,6 +166,17 @@ class Client:
         """Create a new entry in a list such as `users/*`; as `set`."""
         return await self._write(check_list(pattern), value, _ack_query(ack, ack_timeout_s))
 
+    async def patch(
+        self, key: str, value: dict[str, JsonValue], *, ack: Ack | None = None, ack_timeout_s: float = 5.0
+    ) -> Written:
+        """Merge an object into the one that an entry has: members of objects merge, the rest is replaced; as `set`.
+
+        Raises:
+            NotFoundError: the server has no such entry.
+            RefusedError: as `set`; 400 = the two do not fit, the reason says where.
+        """
+        return await self._write(check_key(key), value, _ack_query(ack, ack_timeout_s), method="PATCH")
+
     async def delete(self, pattern: str, *, ack: Ack | None = None, ack_timeout_s: float = 5.0) -> Written:
         """Delete an entry, or all that a glob matches; as `set`.
 
@@ -290,13 +202,13 @@ class Client:
     async def status(self) -> dict[str, JsonValue]:
         """What the server says of itself and its peers."""
         asked, response = await self._request("GET", "_pivot/status")
-        _decode(asked, response.body, _Status)
-        return _decode(asked, response.body, dict[str, JsonValue])
+        decode(asked, response.body, _Status)
+        return decode(asked, response.body, dict[str, JsonValue])
 
     async def followers(self) -> list[FollowerInfo]:
         """Which stores follow the collections that the server leads, and how far."""
         asked, response = await self._request("GET", "_pivot/status")
-        status = _decode(asked, response.body, _Followed)
+        status = decode(asked, response.body, _Followed)
         return [
             FollowerInfo(collection.path, follower.store, follower.name, follower.cursor, collection.head)
             for collection in status.collections
@@ -327,18 +239,19 @@ class Client:
         check_pattern(pattern)
         address = "ws" + self.url.removeprefix("http") + "/" + quote(pattern, safe="/*")
         try:
-            async with open_websocket(address, timeout_s=self._timeout_s) as socket:
-                yield Watching(socket, address, pattern)
+            watching = Watching(address, pattern)
+            async with open_websocket(address, timeout_s=self._timeout_s, reader=watching.read):
+                yield watching
         except ConnectionRejected as error:
-            raise _refusal(address, error.status_code, error.body or b"") from None
+            raise refusal(address, error.status_code, error.body or b"") from None
 
     async def _read(self, path: str, kind: type[_T], query: str = "") -> _T:
         asked, response = await self._request("GET", path, query=query)
-        return _decode(asked, response.body, kind)
+        return decode(asked, response.body, kind)
 
-    async def _write(self, path: str, value: JsonValue, query: str) -> Written:
-        asked, response = await self._request("POST", path, msgspec.json.encode(value), query)
-        index = _decode(asked, response.body, _Index).index
+    async def _write(self, path: str, value: JsonValue, query: str, *, method: str = "POST") -> Written:
+        asked, response = await self._request(method, path, msgspec.json.encode(value), query)
+        index = decode(asked, response.body, _Index).index
         return Written(index, _stamp(asked, response), response.status != HTTPStatus.ACCEPTED)
 
     async def _request(
@@ -348,7 +261,7 @@ class Client:
         url = f"{self.url}/{quote(path, safe='/*')}" + (f"?{query}" if query else "")
         response = await self._http.request(method, url, content=content, timeout_s=self._timeout_s)
         if not 200 <= response.status < 300:
-            raise _refusal(url, response.status, response.body)
+            raise refusal(url, response.status, response.body)
         return f"{method} {url}", response
 
 

@@ -13,7 +13,8 @@ from typing import TYPE_CHECKING, Annotated, Literal
 from cyclopts import Parameter
 
 if TYPE_CHECKING:
-    from pivot.client import Client, FollowerInfo, Item, Written
+    from pivot.client import Client, FollowerInfo, Written
+    from pivot.replies import Item
     from pivot.types import JsonValue
 
 LOCAL = "127.0.0.1:8080"

@@ -12,6 +12,10 @@ Layer: simulator (bottom). A branch of the tree in `pivot.errors`.
     |-- BadTopologyError             a topology or a partition contradicts itself
     |-- BadConditionsError           a latency or probability that cannot be
     |-- BadPlanError                 a plan that cannot be played
+    |-- UnknownBugError              no bug of this name can be planted
+    |-- NoCampaignError              a folder does not hold a campaign
+    |-- CrewError                    trials cannot be played the way it was asked for
+    |-- CrewUnreachableError         the cluster that should play them does not answer
     `-- LiveClusterError             real processes did not do what a plan needs
 
 Messages name the thing, the value and the limit.
@@ -22,7 +26,7 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import cast
 
-from pivot.errors import MisuseError, PivotError
+from pivot.errors import MisuseError, PivotError, TransportError
 
 
 class SimulationError(PivotError):
@@ -125,6 +129,28 @@ class BadPlanError(SimulationError, MisuseError):
     def __init__(self, path: str, reason: str) -> None:
         super().__init__(f"plan: {path} {reason}")
         self.path = path
+
+
+class UnknownBugError(SimulationError, MisuseError):
+    """No bug of this name can be planted."""
+
+    def __init__(self, name: str, reason: str) -> None:
+        super().__init__(f"bug {name!r} is not the name of one, module:function: {reason}")
+
+
+class NoCampaignError(SimulationError, MisuseError):
+    """A folder does not hold a campaign that can be read."""
+
+    def __init__(self, folder: object, reason: str) -> None:
+        super().__init__(f"no campaign in {folder}: {reason}")
+
+
+class CrewError(SimulationError, MisuseError):
+    """Nobody can play trials the way it was asked for."""
+
+
+class CrewUnreachableError(SimulationError, TransportError):
+    """A cluster that should play trials does not answer."""
 
 
 class LiveClusterError(SimulationError):

@@ -22,6 +22,7 @@ from pivot.core.entry import Entry
 from pivot.core.events import LinkLost, Received
 from pivot.core.health import HealthBehaviour
 from pivot.core.leader import LeaderBehaviour
+from pivot.core.lineage import NO_LINEAGE
 from pivot.core.messages import (
     Ack,
     Digest,
@@ -92,6 +93,7 @@ class Member:
         self.config = config
         self.store = StoreId("")
         self.epoch = Epoch("")
+        self._lineage = NO_LINEAGE
         self._board = Switchboard(
             member=member,
             timeline=timeline,
@@ -136,7 +138,7 @@ class Member:
     def _wire(self, image: StoreImage) -> tuple[Actor, ...]:
         """Connect the actors; returns storage and the others."""
         knobs, upstreams = self.config.knobs, self.config.upstreams()
-        self.store, self.epoch = image.store, image.epoch
+        self.store, self.epoch, self._lineage = image.store, image.epoch, image.lineage
         self._board.open(image.store, image.epoch)
         listeners = self._listeners
         follows = {path: bool(upstream) for path, upstream in upstreams.items()}
@@ -154,7 +156,13 @@ class Member:
         """The mind of an actor that leads these collections, or follows one leader for them."""
         config, knobs = self.config, self.config.knobs
         if name == LEADER:
-            return LeaderBehaviour(epoch=self.epoch, collections=paths, cluster_id=config.cluster_id, knobs=knobs)
+            return LeaderBehaviour(
+                epoch=self.epoch,
+                lineage=self._lineage,
+                collections=paths,
+                cluster_id=config.cluster_id,
+                knobs=knobs,
+            )
         return NodeBehaviour(
             actor=name,
             upstream=next(address for address, actor in self._actors.items() if actor == name),

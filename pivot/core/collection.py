@@ -51,6 +51,7 @@ class Place(msgspec.Struct, frozen=True, gc=False):
         floor: greatest floor we heard of in that life; above `cursor` it means that we missed collected tombstones.
         collected: greatest stamp of a tombstone that was collected there, in that life or an earlier one, ns.
         cluster: what was here before we followed this cluster was wiped for it; empty = nothing was.
+        head: greatest end that the feed had when we read it; a row may have moved there from before `cursor`, unread.
     """
 
     epoch: Epoch = NO_EPOCH
@@ -58,6 +59,7 @@ class Place(msgspec.Struct, frozen=True, gc=False):
     floor: int = 0
     collected: int = 0
     cluster: str = ""
+    head: int = 0
 
 
 class Retention(msgspec.Struct, frozen=True, gc=False):
@@ -115,9 +117,10 @@ class SetPlace(msgspec.Struct, frozen=True, gc=False, tag="place"):
 
 
 class ClearAcks(msgspec.Struct, frozen=True, gc=False, tag="clear"):
-    """Our upstream begins a new life: it has confirmed nothing of this collection."""
+    """Our upstream begins a new life: of this collection it has confirmed what has a number up to `kept`."""
 
     collection: str
+    kept: int = 0
 
 
 class SetRetention(msgspec.Struct, frozen=True, gc=False, tag="retention"):
@@ -179,7 +182,7 @@ class Collection:
         path: the configured key or glob.
         follows: whether it has an upstream (a collection that leads has no outbox).
         head: greatest `seq` applied.
-        acked_max: greatest number under which our upstream has confirmed a row.
+        acked_max: no row is confirmed under a greater number, committed or staged.
         place: where we are in our upstream's feed.
         retention: what became of our tombstones.
         followers: who follows us.
@@ -303,6 +306,7 @@ class Collection:
         match change:
             case PutRow():
                 self._staged_rows[change.row.entry.key] = change.row
+                self.acked_max = max(self.acked_max, change.row.acked or 0)
             case DropRow():
                 self._staged_rows[change.key] = None
             case SetPlace():
@@ -338,7 +342,7 @@ class Collection:
             case SetPlace():
                 self.place = change.place
             case ClearAcks():
-                self._clear_acks()
+                self._clear_acks(change.kept)
             case SetRetention():
                 self.retention = change.retention
                 self.head = max(self.head, change.retention.floor)
@@ -354,8 +358,7 @@ class Collection:
         key = row.entry.key
         old = self._rows.get(key)
         self._rows[key] = row
-        if row.acked is not None:
-            self.acked_max = max(self.acked_max, row.acked)
+        self.acked_max = max(self.acked_max, row.acked or 0)
         if old is not None and old.seq == row.seq:  # the same version, confirmed
             if row.acked is not None:
                 self._outbox.discard(row.seq)
@@ -386,10 +389,12 @@ class Collection:
         elif self._digest is not None:
             self._digest.remove(old.entry)
 
-    def _clear_acks(self) -> None:
+    def _clear_acks(self, kept: int) -> None:
         self._outbox = SeqIndex()
-        self.acked_max = 0
+        self.acked_max = kept
         for seq, key in self._feed.after(0):
-            self._rows[key] = Row(self._rows[key].entry, seq)
-            if self.follows:
+            row = self._rows[key]
+            if row.acked is not None and row.acked > kept:
+                row = self._rows[key] = Row(row.entry, seq)
+            if self.follows and row.acked is None:
                 self._outbox.append(seq, key)

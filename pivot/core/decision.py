@@ -5,7 +5,7 @@ Layer: core (pure). Start at `Decision.effects`.
 
 from typing import final
 
-from pivot.core.collection import Change, PutRow, Row
+from pivot.core.collection import Change, Collection, DropRow, PutRow, Row
 from pivot.core.effects import Effect, Persist, Publish, Reply, Report, TellConfirmed
 from pivot.core.entry import Entry
 from pivot.core.notices import Notice
@@ -48,6 +48,17 @@ class Decision:
         change = self.store.stage_entry(entry, acked=acked)
         self.changes.append(change)
         return change.row
+
+    def lean_on(self, collection: Collection, key: str) -> None:
+        """Let the answer stand or fall with the commit of what is staged for a key, if anything is."""
+        row, kept = collection.peek(key), collection.get(key)
+        if row is kept:
+            return
+        if row is not None:
+            self.stage(PutRow(collection.path, row))
+            return
+        assert kept is not None, "they differ"
+        self.stage(DropRow(collection.path, key, kept.seq))
 
     def publish(self, entry: Entry) -> None:
         """Show users a version; the change that makes it so is staged elsewhere."""

@@ -176,9 +176,8 @@ class Following:
             return effects + self._arrived()
         if page.next <= page.since:
             return effects + self._arrived() + self._compare(page)
-        question = MergePage(
-            self.path, page.epoch, page.since, page.entries, page.seqs, page.next, max(page.floor, self.place.floor)
-        )
+        floor = max(page.floor, self.place.floor)
+        question = MergePage(self.path, page.epoch, page.since, page.entries, page.seqs, page.next, floor, page.head)
         asked = self._ask(question, "page")
         if asked:
             self.expected = page.next
@@ -199,7 +198,7 @@ class Following:
         """Follow the leader's new life, if the answer is about where we are."""
         if reset.answers != self.epoch or self.resetting:
             return []
-        effects = self._ask(FollowEpoch(self.path, reset.answers, reset.epoch), "reset")
+        effects = self._ask(FollowEpoch(self.path, reset.answers, reset.epoch, reset.kept), "reset")
         self.resetting = bool(effects)
         return effects
 

@@ -5,7 +5,7 @@ Layer: core (pure). Theory of operation:
     event                       effect
     Hello                       Welcome or Refused; the peer is watched
     Subscribe, our epoch        pages from its cursor; Gone when that is below our floor, unless it re-syncs
-    Subscribe, Push, other      Reset(answers that epoch, ours)
+    Subscribe, Push, other      Reset(answers that epoch, ours, how much of that is in ours)
     Ack                         opens the window; without a subscription it is one
     Push                        merged by storage; PushAck, or Stale, when that is committed
     Digest                      Repair, with all rows of the buckets that differ
@@ -38,6 +38,7 @@ from pivot.core.events import (
     Unwatch,
 )
 from pivot.core.leading import PENDING_MAX, Leading, Purpose
+from pivot.core.lineage import NO_LINEAGE, Lineage
 from pivot.core.messages import PROTOCOL, Ack, Digest, Hello, Push, Refused, Reset, Subscribe, Welcome
 from pivot.core.notices import PeerDown, PeerRefused, PeerUp
 from pivot.types import Address, Epoch, MemberId, Now, StoreId
@@ -59,16 +60,26 @@ class _Peer:
 class LeaderBehaviour:
     """Leads some collections of one store."""
 
-    def __init__(self, *, epoch: Epoch, collections: Iterable[str], cluster_id: str, knobs: Knobs) -> None:
+    def __init__(
+        self,
+        *,
+        epoch: Epoch,
+        lineage: Lineage = NO_LINEAGE,
+        collections: Iterable[str],
+        cluster_id: str,
+        knobs: Knobs,
+    ) -> None:
         """Begin without subscribers.
 
         Args:
             epoch: life of the store.
+            lineage: its earlier lives.
             collections: those this member leads.
             cluster_id: which cluster this is; empty matches any.
             knobs: timings and limits.
         """
         self._epoch = epoch
+        self._lineage = lineage
         self._cluster_id = cluster_id
         self._knobs = knobs
         self._peers: dict[MemberId, _Peer] = {}
@@ -122,7 +133,8 @@ class LeaderBehaviour:
         if leading is None:
             return effects
         if body.epoch != self._epoch:
-            return [*effects, Send(sender, Reset(body.collection, answers=body.epoch, epoch=self._epoch))]
+            kept = self._lineage.kept(body.epoch)
+            return [*effects, Send(sender, Reset(body.collection, body.epoch, self._epoch, kept))]
         match body:
             case Subscribe():
                 effects += leading.subscribe(now, event, body)

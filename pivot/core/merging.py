@@ -77,7 +77,7 @@ def merge_page(store: Store, now: Now, to: ReplyTo, question: MergePage) -> list
         return [Reply(to, where(collection))]
     decision = Decision(store, to)
     _take_all(decision, now, collection, question.entries, question.seqs)
-    place = replace(place, cursor=question.next)
+    place = replace(place, cursor=question.next, head=max(place.head, question.next, question.head))
     decision.stage(SetPlace(collection.path, place))
     return decision.effects(Position(place, applied=True))
 
@@ -102,7 +102,8 @@ def merge_resync(store: Store, now: Now, to: ReplyTo, question: MergeResync) -> 
             _judge_absent(decision, now, collection, row, question)
     store.end_resync(collection.path)
     collected = max(place.collected, question.collected)
-    place = replace(place, cursor=question.next, floor=question.floor, collected=collected)
+    head = max(place.head, question.next)
+    place = replace(place, cursor=question.next, floor=question.floor, collected=collected, head=head)
     decision.stage(SetPlace(collection.path, place))
     return decision.effects(Position(place, applied=True))
 
@@ -122,16 +123,22 @@ def _judge_absent(decision: Decision, now: Now, collection: Collection, row: Row
 
 
 def follow_epoch(store: Store, to: ReplyTo, question: FollowEpoch) -> list[Effect]:
-    """As a node: begin to follow another life of our leader; it has confirmed nothing yet."""
+    """As a node: begin to follow another life of our leader; of what it has confirmed, it has no more than `kept`."""
     collection = store[question.collection]
     before = collection.peek_place()
     if question.answers != before.epoch or question.epoch == before.epoch:
         return [Reply(to, where(collection))]
     decision = Decision(store, to)
     store.end_resync(collection.path)
+    # A change after `kept` is gone there, and its key is back under its number before, which we may have passed without
+    # seeing it: the key had moved on when we read there, or its tombstone had been collected.
+    cursor, head = (before.cursor, before.head) if before.head <= question.kept else (0, 0)
+    # A floor above our cursor may be gone there, and a re-sync would wait for it; below, it judges what peers give us.
+    floor = before.floor if before.floor <= cursor else 0
     # What an earlier life collected may still be somewhere: our next writes must be greater.
-    place = Place(question.epoch, collected=before.collected, cluster=before.cluster)
-    decision.stage(ClearAcks(collection.path))
+    place = Place(question.epoch, cursor, floor, before.collected, before.cluster, head)
+    if collection.acked_max > question.kept:  # else there is nothing to look for among all rows
+        decision.stage(ClearAcks(collection.path, question.kept))
     decision.stage(SetPlace(collection.path, place))
     return decision.effects(Position(place, applied=True))
 

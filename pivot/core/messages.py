@@ -6,7 +6,7 @@ Layer: core (pure). Every message can be repeated without harm and is only belie
     Hello ------------------------------->          who I am, what I follow
           <------------------------------- Welcome  (or Refused, with the reason)
     Subscribe(epoch, cursor) ------------->         per collection: where I am
-          <------------------------------- Reset    that epoch is not mine: start at 0, offer everything
+          <------------------------------- Reset    that epoch is not mine now: this much of it is; offer me the rest
           <------------------------------- Gone     tombstones after that cursor were collected: read all again
           <------------------------------- Page     rows after `since`; applied only if it starts at the cursor
     Ack(epoch, cursor) ------------------->         opens the window; repeated as a sign of life
@@ -104,18 +104,28 @@ class Subscribe(
     resync: bool = False
 
 
-class Reset(msgspec.Struct, frozen=True, gc=False, tag="reset", tag_field="type", forbid_unknown_fields=True):
-    """You spoke of a life that is not mine.
+class Reset(
+    msgspec.Struct,
+    frozen=True,
+    gc=False,
+    tag="reset",
+    tag_field="type",
+    forbid_unknown_fields=True,
+    omit_defaults=True,
+):
+    """You spoke of a life that is not mine, or not any more.
 
     Attributes:
         collection: which one.
         answers: epoch the node named; the answer counts only while the node is still there.
         epoch: the leader's own.
+        kept: up to this number the life that the node named is the beginning of the leader's own; see `lineage`.
     """
 
     collection: str
     answers: Epoch
     epoch: Epoch
+    kept: Number = 0
 
 
 class Page(

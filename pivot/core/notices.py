@@ -47,7 +47,7 @@ class CaughtUp(msgspec.Struct, frozen=True, gc=False, tag="caught_up"):
 
 
 class EpochReset(msgspec.Struct, frozen=True, gc=False, tag="reset"):
-    """Our leader began a new life: we read it from the start and offer everything again."""
+    """Our leader began a new life: we read and offer again what it may lack of the one before."""
 
     collection: str
     before: Epoch

@@ -47,6 +47,19 @@ class Remove(msgspec.Struct, frozen=True, gc=False):
     pattern: str
 
 
+class Patch(msgspec.Struct, frozen=True, gc=False):
+    """Merge an object into the one that a live entry has; `data` is canonical JSON. See `pivot.core.patching`."""
+
+    key: str
+    data: str
+
+
+class Misfit(msgspec.Struct, frozen=True, gc=False):
+    """A patch cannot be merged into what is here, and nothing was changed."""
+
+    reason: str
+
+
 class Written(msgspec.Struct, frozen=True, gc=False):
     """The write is committed here: the keys it changed, and the stamp that each was given."""
 
@@ -55,7 +68,7 @@ class Written(msgspec.Struct, frozen=True, gc=False):
 
     @property
     def stamp(self) -> int:
-        """Greatest of the stamps; 0 when a `Remove` found nothing."""
+        """Greatest of the stamps; 0 when a `Remove` or `Patch` found nothing."""
         return max(self.stamps, default=0)
 
 
@@ -127,7 +140,7 @@ class Missed(msgspec.Struct, frozen=True, gc=False):
 
 
 class MergePage(msgspec.Struct, frozen=True, gc=False):
-    """Merge a page of our leader's feed and move the cursor, if it starts exactly there."""
+    """Merge a page of our leader's feed, whose end was `head`, and move the cursor, if it starts exactly there."""
 
     collection: str
     epoch: Epoch
@@ -136,6 +149,7 @@ class MergePage(msgspec.Struct, frozen=True, gc=False):
     seqs: tuple[int, ...]
     next: int
     floor: int
+    head: int = 0
 
 
 class MergeResync(msgspec.Struct, frozen=True, gc=False):
@@ -176,11 +190,12 @@ class HearFloor(msgspec.Struct, frozen=True, gc=False):
 
 
 class FollowEpoch(msgspec.Struct, frozen=True, gc=False):
-    """Our leader's life is `epoch`: start at 0 and offer everything, if we still follow `answers`."""
+    """Our leader's life is `epoch`, if we still follow `answers`: only what that had up to `kept` holds in it, too."""
 
     collection: str
     answers: Epoch
     epoch: Epoch
+    kept: int = 0
 
 
 class Wipe(msgspec.Struct, frozen=True, gc=False):
@@ -358,6 +373,7 @@ class Failed(msgspec.Struct, frozen=True, gc=False):
 
 Question: TypeAlias = (
     Put | PushItem | Remove  # -> Written
+    | Patch  # -> Written or Misfit
     | Get | ListAll  # -> Entries
     | ListKeys  # -> Keys
     | ReadFeed | ReadOutbox | ReadForPeer  # -> FeedSlice
@@ -370,6 +386,6 @@ Question: TypeAlias = (
     | Describe  # -> StoreInfo
 )  # fmt: skip
 Result: TypeAlias = (
-    Written | Entries | Keys | FeedSlice | Merged | Missed | Position | Confirmed | Retained | Digested | Buckets
-    | StoreInfo | Failed
+    Written | Misfit | Entries | Keys | FeedSlice | Merged | Missed | Position | Confirmed | Retained | Digested
+    | Buckets | StoreInfo | Failed
 )  # fmt: skip

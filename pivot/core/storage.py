@@ -8,7 +8,7 @@ of all questions in a batch at once and then says `Committed` (staged rows becom
 nobody is ever told of a version that a power cut could take back.
 
     question                              what it may change                                  decided in
-    Put, PushItem, Remove                 rows, stamped by our clock                          here
+    Put, PushItem, Remove, Patch          rows, stamped by our clock                          here
     MergePushed                           rows that are greater than ours                     merging
     MergePage, MergeResync                rows (confirmed), our place; absent rows at an end  merging
     FollowEpoch, Wipe                     confirmations, our place; everything                merging
@@ -36,6 +36,7 @@ from pivot.core.events import Asked, Changed, CommitFailed, Committed, Event
 from pivot.core.mending import compare_digest, mend_buckets, read_buckets
 from pivot.core.merging import confirm, follow_epoch, merge_page, merge_pushed, merge_resync, restamp, wipe
 from pivot.core.notices import StorageRefused
+from pivot.core.patching import patched
 from pivot.core.questions import (
     Collect,
     CompareDigest,
@@ -55,6 +56,8 @@ from pivot.core.questions import (
     MergePage,
     MergePushed,
     MergeResync,
+    Misfit,
+    Patch,
     PushItem,
     Put,
     ReadBuckets,
@@ -70,6 +73,7 @@ from pivot.core.questions import (
 )
 from pivot.core.sharing import merge_from_peer, read_for_peer
 from pivot.core.store import Store
+from pivot.errors import BadValueError
 from pivot.types import Now
 
 
@@ -113,7 +117,7 @@ class StorageBehaviour:
     def _answer(self, now: Now, asked: Asked) -> list[Effect]:
         store, knobs, to = self.store, self._knobs, asked.to
         match asked.question:
-            case Put() | PushItem() | Remove() as question:
+            case Put() | PushItem() | Remove() | Patch() as question:
                 return self._write(now, to, question)
             case MergePushed() as question:
                 return merge_pushed(store, now, to, question)
@@ -181,7 +185,7 @@ class StorageBehaviour:
             case _:
                 assert_never(question)
 
-    def _write(self, now: Now, to: ReplyTo, question: Put | PushItem | Remove) -> list[Effect]:
+    def _write(self, now: Now, to: ReplyTo, question: Put | PushItem | Remove | Patch) -> list[Effect]:
         writes: list[tuple[str, str | None]]
         match question:
             case Put():
@@ -190,6 +194,8 @@ class StorageBehaviour:
                 writes = [(self.store.fresh_key(now.wall_ns, question.pattern), question.data)]
             case Remove():
                 writes = [(key, None) for key in self.store.doomed(question.pattern)]
+            case Patch():
+                return self._patch(now, to, question)
             case _:
                 assert_never(question)
         decision = Decision(self.store, to)
@@ -197,3 +203,19 @@ class StorageBehaviour:
         for entry in entries:
             decision.take(entry, acked=None)
         return decision.effects(Written(tuple(e.key for e in entries), tuple(e.stamp for e in entries)))
+
+    def _patch(self, now: Now, to: ReplyTo, question: Patch) -> list[Effect]:
+        key, collection = question.key, self.store.collection_of(question.key)
+        decision = Decision(self.store, to)
+        row = collection.peek(key)
+        if row is None or row.entry.deleted:
+            decision.lean_on(collection, key)
+            return decision.effects(Written((), ()))
+        try:
+            data = patched(row.entry.data, question.data)
+        except BadValueError as error:
+            decision.lean_on(collection, key)
+            return decision.effects(Misfit(str(error)))
+        entry = self.store.next_version(now.wall_ns, key, data)
+        decision.take(entry, acked=None)
+        return decision.effects(Written((key,), (entry.stamp,)))

@@ -5,6 +5,7 @@ Layer: engine (interface). Contract, held by one suite for all engines (tests/co
 - `commit` keeps all changes of one call, in their order, or none of them; when it returns they are as durable as
   `durability` says.
 - `open` gives back everything that was committed, rows in ascending `seq`.
+- Every `open` begins another life of the store; see `pivot.core.lineage`.
 - Nothing is called concurrently with `commit`.
 """
 
@@ -14,6 +15,7 @@ from typing import Protocol
 import msgspec
 
 from pivot.core.collection import Change
+from pivot.core.lineage import NO_LINEAGE, Lineage
 from pivot.types import Epoch, StoreId
 
 
@@ -22,15 +24,17 @@ class StoreImage(msgspec.Struct, frozen=True):
 
     Attributes:
         store: its id.
-        epoch: its life.
+        epoch: its life, which begins now.
         changes: what rebuilds it, rows in ascending `seq`; may be read once only.
         seq: greatest number of a row that was dropped; no row gets a smaller one.
+        lineage: its earlier lives.
     """
 
     store: StoreId
     epoch: Epoch
     changes: Iterable[Change]
     seq: int = 0
+    lineage: Lineage = NO_LINEAGE
 
 
 class StorageEngine(Protocol):

@@ -7,9 +7,12 @@ Layer: engine. Runs in the thread that will own the connection. Theory of operat
    makes a new file with a rollback journal and turns the log on afterwards), so the file alone tells whose it is.
 2. Connect and lock: `locking_mode = EXCLUSIVE` before the first read, so that two processes never share a store, and
    the index of the log needs no shared memory.
-3. Check what SQLite can check (pages, types), then load, which checks what only we know.
+3. Check what SQLite can check (pages, types), then load, which checks what only we know. Tables of an earlier version
+   are brought up to date in between.
 
-Nothing is written before all of this went well. Start at `open_store`.
+4. Begin another life, so that nodes notice what a disk may have taken back; see `pivot.core.lineage`.
+
+Nothing else is written before all of this went well. Start at `open_store`.
 """
 
 import os
@@ -23,7 +26,16 @@ from urllib.parse import quote
 import msgspec
 
 from pivot.core.collection import Change
-from pivot.engine.schema import APPLICATION_ID, SCHEMA_VERSION, begin_epoch, create, load
+from pivot.core.lineage import NO_LINEAGE, Lineage
+from pivot.engine.schema import (
+    APPLICATION_ID,
+    SCHEMA_VERSION,
+    begin_life,
+    create,
+    load,
+    load_lineage,
+    upgrade,
+)
 from pivot.errors import StorageError
 from pivot.types import Epoch, StoreId
 
@@ -33,7 +45,6 @@ BUSY_S: Final = 1.0
 """How long a process that is just ending may still have the file."""
 LOG_BYTES_MAX: Final = 16 * 2**20
 """A log that grew above this is cut when its content is in the file."""
-_BOOT_FILE: Final = Path("/proc/sys/kernel/random/boot_id")
 
 
 class Opened(msgspec.Struct, frozen=True):
@@ -45,7 +56,7 @@ class Opened(msgspec.Struct, frozen=True):
         epoch: its life.
         changes: what is in it.
         seq: greatest number of a row that was dropped.
-        risk: boot under which commits were made that may not be on the disk yet; empty = there are none.
+        lineage: its earlier lives; told only when one begins.
     """
 
     database: sqlite3.Connection
@@ -53,28 +64,25 @@ class Opened(msgspec.Struct, frozen=True):
     epoch: Epoch
     changes: list[Change]
     seq: int
-    risk: str
+    lineage: Lineage
 
 
-def open_store(
-    file: Path, *, new_id: Callable[[], str], durability: Durability, boot: str, may_create: bool = True
-) -> Opened:
+def open_store(file: Path, *, new_id: Callable[[], str], durability: Durability, begins: bool = True) -> Opened:
     """Open the store in `file`, or begin one.
 
     Args:
         file: where it is; its folder is made when it is not there.
         new_id: draws ids and epochs.
         durability: see `SqliteEngine`.
-        boot: identity of this run of the system; see `boot_id`.
-        may_create: whether a store that is not there is begun.
+        begins: whether a life of the store begins, its first one if it is not there; else it must be there.
 
     Raises:
         StorageError: it cannot be used; it is as it was.
         sqlite3.Error, OSError: likewise; see `naming`.
     """
-    if may_create:
+    if begins:
         prepare_folder(file.parent)
-    new = judge(file, may_create=may_create)
+    new = judge(file, may_create=begins)
     database = connect(file)
     try:
         new = lock(database) and new
@@ -85,7 +93,13 @@ def open_store(
         use_log(database)
         if not new:
             check(database)
-        opened = _load(database, new_id, boot)
+            upgrade(database)
+        changes = _load(database)
+        if begins and not new:
+            database.execute("BEGIN IMMEDIATE")
+            begin_life(database, new_id())
+            database.execute("COMMIT")
+        opened = _identify(database, changes, load_lineage(database) if begins else NO_LINEAGE)
         database.execute(f"PRAGMA synchronous = {durability}")
     except BaseException:
         database.close()
@@ -115,14 +129,6 @@ def reason(error: Exception) -> str:
         return "open in another process"
     name = getattr(error, "sqlite_errorname", "")
     return f"{error} ({name})" if name.startswith("SQLITE_IOERR") else str(error)
-
-
-def boot_id() -> str:
-    """Identity of this run of the system, from power on to power off; never empty, `?` = cannot be told here."""
-    try:
-        return _BOOT_FILE.read_text().strip() or "?"
-    except OSError:
-        return "?"
 
 
 def prepare_folder(folder: Path) -> list[Path]:
@@ -214,16 +220,13 @@ def check(database: sqlite3.Connection) -> None:
         raise sqlite3.DatabaseError(f"damaged: {' '.join(verdict.split())}")
 
 
-def _load(database: sqlite3.Connection, new_id: Callable[[], str], boot: str) -> Opened:
-    identities = database.execute("SELECT id, epoch, seq, risk FROM store").fetchall()
-    if len(identities) != 1:
-        raise sqlite3.DatabaseError(f"damaged: it has {len(identities)} identities, it must have one")
-    ((store, epoch, seq, risk),) = identities
-    if risk and (risk != boot or boot == "?"):
-        # Commits with durability `normal` were under way when the system went down: the last ones may be gone. Others
-        # may have seen them, under numbers that will be used again: only another life of the store tells them.
-        epoch, risk = new_id(), ""
-        database.execute("BEGIN IMMEDIATE")
-        begin_epoch(database, epoch)
-        database.execute("COMMIT")
-    return Opened(database, StoreId(store), Epoch(epoch), list(load(database)), seq, risk)
+def _load(database: sqlite3.Connection) -> list[Change]:
+    (identities,) = database.execute("SELECT count(*) FROM store").fetchone()
+    if identities != 1:
+        raise sqlite3.DatabaseError(f"damaged: it has {identities} identities, it must have one")
+    return list(load(database))
+
+
+def _identify(database: sqlite3.Connection, changes: list[Change], lineage: Lineage) -> Opened:
+    store, epoch, seq = database.execute("SELECT id, epoch, seq FROM store").fetchone()
+    return Opened(database, StoreId(store), Epoch(epoch), changes, seq, lineage)

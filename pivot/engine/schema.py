@@ -25,13 +25,16 @@ from pivot.core.collection import (
     SetRetention,
 )
 from pivot.core.entry import Entry
+from pivot.core.lineage import LIVES_MAX, Life, Lineage
 from pivot.types import Epoch, StoreId
 
-SCHEMA_VERSION: Final = 1
+SCHEMA_VERSION: Final = 2
 APPLICATION_ID: Final = 0x50_56_54_31
 """Marks a SQLite file as ours."""
-_TABLES: Final = """
-CREATE TABLE store (id TEXT NOT NULL, epoch TEXT NOT NULL, seq INTEGER NOT NULL, risk TEXT NOT NULL) STRICT;
+_LIVES: Final = "CREATE TABLE lives (number INTEGER PRIMARY KEY, epoch TEXT NOT NULL, seq INTEGER NOT NULL) STRICT"
+_TABLES: Final = f"""
+CREATE TABLE store (id TEXT NOT NULL, epoch TEXT NOT NULL, seq INTEGER NOT NULL) STRICT;
+{_LIVES};
 CREATE TABLE rows (
     key TEXT PRIMARY KEY, collection TEXT NOT NULL, seq INTEGER NOT NULL, acked INTEGER,
     created INTEGER NOT NULL, updated INTEGER NOT NULL, deleted INTEGER NOT NULL, data TEXT NOT NULL,
@@ -39,7 +42,7 @@ CREATE TABLE rows (
 ) STRICT, WITHOUT ROWID;
 CREATE TABLE places (
     collection TEXT PRIMARY KEY, epoch TEXT NOT NULL, cursor INTEGER NOT NULL, floor INTEGER NOT NULL,
-    collected INTEGER NOT NULL, cluster TEXT NOT NULL
+    collected INTEGER NOT NULL, cluster TEXT NOT NULL, head INTEGER NOT NULL
 ) STRICT, WITHOUT ROWID;
 CREATE TABLE retentions (
     collection TEXT PRIMARY KEY, floor INTEGER NOT NULL, collected INTEGER NOT NULL, since_ns INTEGER NOT NULL,
@@ -53,11 +56,11 @@ CREATE TABLE followers (
 _PUT: Final = "INSERT OR REPLACE INTO rows VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"
 _DROP: Final = "DELETE FROM rows WHERE key = ?"
 _USED: Final = "UPDATE store SET seq = max(seq, ?)"
-_SET_PLACE: Final = "INSERT OR REPLACE INTO places VALUES (?, ?, ?, ?, ?, ?)"
+_SET_PLACE: Final = "INSERT OR REPLACE INTO places VALUES (?, ?, ?, ?, ?, ?, ?)"
 _SET_RETENTION: Final = "INSERT OR REPLACE INTO retentions VALUES (?, ?, ?, ?, ?)"
 _SET_FOLLOWER: Final = "INSERT OR REPLACE INTO followers VALUES (?, ?, ?, ?, ?)"
 _DROP_FOLLOWER: Final = "DELETE FROM followers WHERE collection = ? AND store = ?"
-_CLEAR_ACKS: Final = "UPDATE rows SET acked = NULL WHERE collection = ? AND acked IS NOT NULL"
+_CLEAR_ACKS: Final = "UPDATE rows SET acked = NULL WHERE collection = ? AND acked > ?"
 
 
 def create(database: sqlite3.Connection, store: str, epoch: str) -> None:
@@ -66,7 +69,20 @@ def create(database: sqlite3.Connection, store: str, epoch: str) -> None:
         database.execute(statement)
     database.execute(f"PRAGMA application_id = {APPLICATION_ID}")
     database.execute(f"PRAGMA user_version = {SCHEMA_VERSION}")
-    database.execute("INSERT INTO store VALUES (?, ?, 0, '')", (store, epoch))
+    database.execute("INSERT INTO store VALUES (?, ?, 0)", (store, epoch))
+
+
+def upgrade(database: sqlite3.Connection) -> None:
+    """Make the tables of an earlier version what they are now, all of them or none."""
+    (version,) = database.execute("PRAGMA user_version").fetchone()
+    if version == 1:  # which began another life only where commits may have been lost, and then forgot the one before
+        database.execute("SAVEPOINT upgrade")
+        database.execute(_LIVES)
+        database.execute("ALTER TABLE store DROP COLUMN risk")
+        # How far the feed went when it was read is not known: another life of the leader is read from the start.
+        database.execute(f"ALTER TABLE places ADD COLUMN head INTEGER NOT NULL DEFAULT {2**63 - 1}")
+        database.execute(f"PRAGMA user_version = {SCHEMA_VERSION}")
+        database.execute("RELEASE upgrade")
 
 
 def clear(database: sqlite3.Connection) -> None:
@@ -75,14 +91,25 @@ def clear(database: sqlite3.Connection) -> None:
         database.execute(f"DELETE FROM {table}")  # noqa: S608 - names of ours
 
 
-def begin_epoch(database: sqlite3.Connection, epoch: str) -> None:
-    """Begin another life of the store: nobody is known to follow it, and nothing was collected in it.
+def begin_life(database: sqlite3.Connection, epoch: str) -> None:
+    """Begin another life of the store, within the transaction at hand; see `pivot.core.lineage`."""
+    database.execute(
+        "INSERT INTO lives (epoch, seq) SELECT epoch, max(seq, (SELECT coalesce(max(seq), 0) FROM rows)) FROM store"
+    )
+    database.execute("DELETE FROM lives WHERE number <= (SELECT max(number) FROM lives) - ?", (LIVES_MAX,))
+    database.execute("UPDATE store SET epoch = ?", (epoch,))
 
-    The greatest stamp that was ever collected stays: a later write must be greater.
-    """
-    database.execute("UPDATE store SET epoch = ?, risk = ''", (epoch,))
-    database.execute("UPDATE retentions SET floor = 0, since_ns = 0, known = 0")
-    database.execute("DELETE FROM followers")
+
+def identify(database: sqlite3.Connection, store: str, epoch: str) -> None:
+    """Make an empty store another one, which never lived, within the transaction at hand."""
+    database.execute("UPDATE store SET id = ?, epoch = ?, seq = 0", (store, epoch))
+    database.execute("DELETE FROM lives")
+
+
+def load_lineage(database: sqlite3.Connection) -> Lineage:
+    """The earlier lives of the store."""
+    lives: Iterable[tuple[str, int]] = database.execute("SELECT epoch, seq FROM lives ORDER BY number")
+    return Lineage(tuple(Life(Epoch(epoch), seq) for epoch, seq in lives))
 
 
 def apply(database: sqlite3.Connection, changes: Iterable[Change]) -> None:
@@ -100,9 +127,10 @@ def apply(database: sqlite3.Connection, changes: Iterable[Change]) -> None:
                 database.execute(_USED, (change.seq,))
             case SetPlace():
                 p = change.place
-                database.execute(_SET_PLACE, (change.collection, p.epoch, p.cursor, p.floor, p.collected, p.cluster))
+                values = (change.collection, p.epoch, p.cursor, p.floor, p.collected, p.cluster, p.head)
+                database.execute(_SET_PLACE, values)
             case ClearAcks():
-                database.execute(_CLEAR_ACKS, (change.collection,))
+                database.execute(_CLEAR_ACKS, (change.collection, change.kept))
             case SetRetention():
                 r = change.retention
                 columns = (change.collection, r.floor, r.collected, r.since_ns, int(r.known))
@@ -148,9 +176,10 @@ def load(database: sqlite3.Connection) -> Iterator[Change]:
         origin = shared.setdefault(origin, origin)  # noqa: PLW2901
         entry = Entry(key, created, updated, data, deleted != 0, prev, origin)  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType] - a call per row to name a type
         yield PutRow(shared.setdefault(collection, collection), Row(entry, seq, acked))
-    places: Iterable[tuple[str, str, int, int, int, str]] = database.execute("SELECT * FROM places ORDER BY collection")
-    for collection, epoch, cursor, floor, collected, cluster in places:
-        yield SetPlace(collection, Place(Epoch(epoch), cursor, floor, collected, cluster))
+    places: Iterable[tuple[str, str, int, int, int, str, int]]
+    places = database.execute("SELECT * FROM places ORDER BY collection")
+    for collection, epoch, cursor, floor, collected, cluster, head in places:
+        yield SetPlace(collection, Place(Epoch(epoch), cursor, floor, collected, cluster, head))
     kept: Iterable[tuple[str, int, int, int, int]] = database.execute("SELECT * FROM retentions ORDER BY collection")
     for collection, floor, collected, since_ns, known in kept:
         yield SetRetention(collection, Retention(floor, collected, since_ns, bool(known)))

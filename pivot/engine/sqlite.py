@@ -24,7 +24,7 @@ import trio
 
 from pivot.core.collection import Change
 from pivot.engine.base import StoreImage
-from pivot.engine.opening import FILE_NAME, Durability, Opened, boot_id, flaw, naming, open_store
+from pivot.engine.opening import FILE_NAME, Durability, Opened, flaw, naming, open_store
 from pivot.engine.schema import apply, clear, load, replay
 from pivot.engine.thread import OwnerThread
 from pivot.errors import StorageError
@@ -72,28 +72,23 @@ class SqliteEngine:
         *,
         new_id: Callable[[], str],
         durability: Durability = "full",
-        boot: Callable[[], str] = boot_id,
     ) -> None:
         """Prepare an engine; the file is opened, or made, by `open`.
 
         Args:
             folder: where the file is; made when it is not there.
             new_id: draws the id and the epoch of a new store.
-            durability: `full`: a commit survives a power cut; `normal`: the last ones may not, older ones do, and the
-                store begins a new epoch when it comes back, since others may have seen what is gone.
-            boot: tells one run of the system from another.
+            durability: `full`: a commit survives a power cut; `normal`: the last ones may not, older ones do.
         """
         self.file = folder / FILE_NAME
         self._new_id = new_id
         self._durability: Durability = durability
-        self._boot = boot
         self._thread = OwnerThread(f"pivot store {folder}")
         # What follows belongs to the thread.
         self._database: sqlite3.Connection | None = None
         self._identity: tuple[StoreId, Epoch] | None = None
         self._doubt: Doubt | None = None
         self._hopeless = ""
-        self._risk = ""
         # And this does not.
         self._paused_until = 0.0
         self._paused_for = ""
@@ -143,37 +138,24 @@ class SqliteEngine:
     # In the thread -----------------------------------------------------------------------------------------------
 
     def _open(self) -> StoreImage:
-        opened = self._connect(may_create=True)
+        opened = self._connect(begins=True)
         self._database = opened.database
         self._identity = opened.store, opened.epoch
         # An iterator lets go of the list when it was read to its end.
-        return StoreImage(opened.store, opened.epoch, iter(opened.changes), opened.seq)
+        return StoreImage(opened.store, opened.epoch, iter(opened.changes), opened.seq, opened.lineage)
 
-    def _connect(self, *, may_create: bool) -> Opened:
-        opened = open_store(
-            self.file,
-            new_id=self._new_id,
-            durability=self._durability,
-            boot=self._boot(),
-            may_create=may_create,
-        )
-        self._risk = opened.risk
-        return opened
+    def _connect(self, *, begins: bool) -> Opened:
+        return open_store(self.file, new_id=self._new_id, durability=self._durability, begins=begins)
 
     def _commit(self, changes: Sequence[Change]) -> None:
         database = self._database or self._reopen()
-        # With `full`, the first commit waits for the disk, and so for all that an earlier life did not wait for.
-        risk = "" if self._durability == "full" else self._risk or self._boot()
         try:
             database.execute("BEGIN IMMEDIATE")
-            if risk != self._risk:
-                database.execute("UPDATE store SET risk = ?", (risk,))
             apply(database, changes)
             database.execute("COMMIT")
         except BaseException as error:
             self._refuse(database, error, changes)
             raise
-        self._risk = risk
 
     def _refuse(self, database: sqlite3.Connection, error: BaseException, changes: Sequence[Change]) -> None:
         """Undo what a failed commit left, and replace the connection when it may not recover by itself."""
@@ -199,10 +181,11 @@ class SqliteEngine:
         """Open the file again after the disk had failed, and see to it that it has what it had."""
         if self._hopeless:
             raise flaw(self.file, self._hopeless)
-        opened = self._connect(may_create=False)
+        opened = self._connect(begins=False)
         try:
             if (opened.store, opened.epoch) != self._identity:
-                self._hopeless = "is another store now; start again"
+                known = self._identity is not None and opened.store == self._identity[0]
+                self._hopeless = f"{'was opened by somebody else' if known else 'is another store now'}; start again"
             elif self._doubt is not None:
                 self._hopeless = _settle(opened, self._doubt)
         except BaseException:
@@ -220,14 +203,7 @@ class SqliteEngine:
             with suppress(sqlite3.Error, OSError, StorageError):
                 self._reopen()
         database, self._database = self._database, None
-        if database is None:
-            return
-        try:
-            if self._risk:  # a commit that waits for the disk waits for all that were before it
-                with suppress(sqlite3.Error):
-                    database.execute("PRAGMA synchronous = FULL")
-                    database.execute("UPDATE store SET risk = ''")
-        finally:
+        if database is not None:
             database.close()
 
 

@@ -24,7 +24,6 @@ from pivot.core.entry import Entry
 from pivot.engine.dump import FORMAT, CollectionLine, Header, Reader, Section, Tally, dump
 from pivot.engine.opening import (
     FILE_NAME,
-    boot_id,
     check,
     connect,
     judge,
@@ -34,7 +33,7 @@ from pivot.engine.opening import (
     prepare_folder,
     use_log,
 )
-from pivot.engine.schema import apply, clear, columns, create
+from pivot.engine.schema import apply, clear, columns, create, identify, upgrade
 from pivot.errors import StorageError
 from pivot.types import StoreId
 
@@ -49,7 +48,7 @@ def dump_store(folder: Path, *, new_id: Callable[[], str], taken_ns: int, tally:
     """
     file = folder / FILE_NAME
     with naming(file):
-        opened = open_store(file, new_id=new_id, durability="full", boot=boot_id(), may_create=False)
+        opened = open_store(file, new_id=new_id, durability="full", begins=False)
     try:
         entries: dict[str, list[Entry]] = {}
         collected: dict[str, int] = {}
@@ -129,7 +128,8 @@ def _replace(
             create(database, store, epoch)
         else:
             clear(database)
-            database.execute("UPDATE store SET id = ?, epoch = ?, seq = 0, risk = ''", (store, epoch))
+            upgrade(database)
+            identify(database, store, epoch)
         _insert(database, feed, store, reader)
         reader.finish()
         database.execute("COMMIT")

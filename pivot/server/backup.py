@@ -16,7 +16,7 @@ from pivot.actors.member import Member
 from pivot.core.store import UNREPLICATED
 from pivot.engine.dump import FORMAT, Header, Section, Tally, dump
 from pivot.errors import NotRunningError
-from pivot.server.data import answering_errors
+from pivot.server.answers import answering_errors
 from pivot.transport.http import NDJSON
 from pivot.transport.http_server import error_response
 

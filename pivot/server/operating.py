@@ -16,7 +16,8 @@ from quart_trio import QuartTrio
 from pivot.actors.member import Member
 from pivot.actors.ref import Ref
 from pivot.core.questions import ConfirmFollowers, Decommission, Retained
-from pivot.server.data import ASK_DEADLINE_S, answering_errors, item, json_response
+from pivot.server.answers import ASK_DEADLINE_S, answering_errors, json_response
+from pivot.server.items import item
 from pivot.server.status import StatusBoard
 from pivot.transport.http_server import error_response
 from pivot.types import StoreId

@@ -23,16 +23,22 @@ from pivot.actors.tasks import run_member
 from pivot.actors.trio_timeline import TrioTimeline
 from pivot.actors.wallclock import WallClock
 from pivot.config import Config
-from pivot.core.entry import canonical
+from pivot.core.entry import Entry, canonical
 from pivot.core.notices import CaughtUp, Notice
-from pivot.core.questions import Entries, Get, Put
+from pivot.core.questions import Entries, Get, ListAll, Put
 from pivot.engine.base import StorageEngine
 from pivot.errors import BadKeyError, ConfigError
+from pivot.paths import is_glob
+from pivot.server.answers import ASK_DEADLINE_S
 from pivot.server.backup import add_backup_route
-from pivot.server.data import ASK_DEADLINE_S, add_data_routes
+from pivot.server.data import add_data_routes
+from pivot.server.encoding import add_encoding
 from pivot.server.hub import Hub
 from pivot.server.operating import add_operator_routes
+from pivot.server.root import add_root_route
 from pivot.server.status import StatusBoard
+from pivot.server.statusfeed import STATUS_KEY, StatusFeed
+from pivot.server.subscriptions import add_subscription_routes
 from pivot.transport.hosting import host
 from pivot.transport.http import POST_BYTES_MAX, HttpTransport
 from pivot.transport.http_client import HttpClient
@@ -65,7 +71,8 @@ class Server:
         """
         self._config = config
         self._engine = engine
-        self._hub = Hub()
+        self._wall = wall
+        self._hub = Hub(self._entries)
         self._timeline = TrioTimeline()
         self._client = HttpClient()
         leaders = (Address(url) for url in config.upstreams().values() if url)
@@ -82,6 +89,7 @@ class Server:
         self.member.on_notice(self._notice)
         self._nodes_known = trio.Event()
         self._board = StatusBoard(self.member, durability=engine.durability, peers_max=config.knobs.peers_max)
+        self._status = StatusFeed(self._board, wall, deadline_s=ASK_DEADLINE_S)
         self.app = self._web()
 
     async def run(
@@ -114,6 +122,8 @@ class Server:
             await nursery.start(self._transport.run)
             nursery.start_soon(self._timeline.run)
             await nursery.start(run_member, self.member, self._engine)
+            nursery.start_soon(self._hub.run)
+            nursery.start_soon(self._status.run, self._hub)
             async with trio.open_nursery() as web:
                 url: str = await web.start(partial(host, self.app, listen, shutdown=wind_down, grace_s=GRACE_S))
                 if advertise:
@@ -146,8 +156,20 @@ class Server:
         async def refuse(error: HTTPException) -> Response:
             return error_response(HTTPStatus(error.code or 500), error.description or "no reason given")
 
-        add_data_routes(app, self.member, self._hub)
+        add_encoding(app)
+        add_root_route(app, self.member, self._hub)
+        add_data_routes(app, self.member)
+        add_subscription_routes(app, self._hub, self._wall)
         return app
+
+    async def _entries(self, pattern: str) -> tuple[Entry, ...]:
+        """What a subscription to a key or glob begins with."""
+        if pattern == STATUS_KEY:
+            return (await self._status.entry(),)
+        question = ListAll(pattern) if is_glob(pattern) else Get(pattern)
+        found = await Ref(self.member).ask(question, deadline_s=ASK_DEADLINE_S)
+        assert isinstance(found, Entries), found
+        return found.entries
 
     # Registering ---------------------------------------------------------------------------------------------------
 

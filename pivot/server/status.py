@@ -149,7 +149,7 @@ class StatusBoard:
         assert isinstance(info, StoreInfo), info
         config = self._member.config
         return Status(
-            role=_role(config),
+            role=role_of(config),
             member=self._member.id,
             pivotIP=config.cluster_url,
             cluster_id=config.cluster_id,
@@ -167,7 +167,7 @@ class StatusBoard:
         )
 
 
-def _role(config: Config) -> str:
+def role_of(config: Config) -> str:
     """`pivot` leads everything, `node` follows for everything, `mixed` does either, by key."""
     upstreams = config.upstreams().values()
     if not any(upstreams):

@@ -47,6 +47,8 @@ from pivot.errors import ConfigError
 
 HEADER_BYTES_MAX: Final = 32 * 1024
 """Longest request line and headers together; above it the answer is 431."""
+ABORT: Final = "pivot.abort"
+"""ASGI extension of a WebSocket: a call without arguments closes the connection at once, whatever waits to be sent."""
 _BACKLOG: Final = 1024
 _LOG_CHARACTERS_MAX: Final = 300
 
@@ -227,6 +229,8 @@ class _Connection(TCPServer):
                 finally:
                     self._shields.discard(shield)
 
+        if scope["type"] == "websocket":
+            scope["extensions"][ABORT] = cast("dict[object, object]", self._socket.close)  # annotated for plain data
         await self._server.app(scope, receive, shielded_send if scope["type"] == "http" else send)
 
 

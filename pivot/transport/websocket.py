@@ -5,7 +5,7 @@ h11 raises when the answer is no HTTP, and leaves the connection open when it is
 Start at `open_websocket`.
 """
 
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from typing import Final, cast, final
@@ -26,12 +26,15 @@ _NO_WEBSOCKET: Final = (OSError, trio.TooSlowError, trio.BrokenResourceError, Pr
 
 
 @asynccontextmanager
-async def open_websocket(url: str, *, timeout_s: float) -> AsyncGenerator[WebSocketConnection]:
+async def open_websocket(
+    url: str, *, timeout_s: float, reader: Callable[[WebSocketConnection], Awaitable[None]] | None = None
+) -> AsyncGenerator[WebSocketConnection]:
     """A connection that is open; it is closed on the way out, and never wraps an error in a group.
 
     Args:
         url: begins with `ws://` or `wss://`.
         timeout_s: longest that opening it may take, s.
+        reader: runs beside the block with the connection, until the block ends.
 
     Raises:
         UnreachableError: nobody is there, or somebody who does not speak HTTP.
@@ -52,10 +55,12 @@ async def open_websocket(url: str, *, timeout_s: float) -> AsyncGenerator[WebSoc
                         nursery,
                         ours,
                         parts.netloc,
-                        parts.path or "/",
+                        (parts.path or "/") + (f"?{parts.query}" if parts.query else ""),
                         max_message_size=FRAME_BYTES_MAX,
                     )
                 handshake.done = True
+                if reader is not None:
+                    nursery.start_soon(reader, socket)
                 yield socket
                 with trio.move_on_after(GOODBYE_S):
                     await socket.aclose()

@@ -63,7 +63,7 @@ class Clients:
             return
         failed = host.disk_statistics().failed
         record.disk_failed = (failed, failed)
-        if host.running:
+        if host.running and not host.pulse.burdened:
             look = partial(self._look, record, host, host.lives, host.pulse.stops)
             self._heap.post_at(now_ns + self._patience_ns, look)
         host.member.ask(question, partial(self._answered, record, host))
@@ -91,7 +91,7 @@ class Clients:
         )
 
     def _look(self, record: Record, host: Host, life: int, stops: int) -> None:
-        ran = host.member is not None and host.lives == life and host.pulse.stops == stops
+        ran = host.member is not None and host.lives == life and host.pulse.stops == stops and not host.pulse.burdened
         if ran and record.answered_s is None:
             self.late.append(record)
 

@@ -119,7 +119,7 @@ class Observer:
         self._heap = heap
         self._network = network
         # A repeated subscription begins anew with an empty window, and the weather may repeat every page.
-        self._pages_max = 4 * plan.knobs.page_window * len(plan.keys)
+        self._pages_max = LINK_MAX if keeps_messages(plan) else 4 * plan.knobs.page_window * len(plan.keys)
         self._sightings: list[Sighting] = []
         self._reopenings: list[Reopening] = []
         self._gauges: dict[str, Gauge] = {}
@@ -150,7 +150,11 @@ class Observer:
             had: what it knew.
             excuse: why its next process may know less; empty = it may not.
         """
-        self._had.setdefault(host.name, {}).update(had)
+        known = self._had.setdefault(host.name, {})
+        for key, entry in had.items():  # a disk may be lost that had lost something before
+            old = known.get(key)
+            if old is None or old.version < entry.version:
+                known[key] = entry
         if excuse:
             self._excuses[host.name] = excuse
 
@@ -236,3 +240,12 @@ class Observer:
             silent_s=self._silent_s,
             talk={label: count - before.get(label, 0) for label, count in self._said.items()},
         )
+
+
+def keeps_messages(plan: Plan) -> bool:
+    """Whether links keep messages, or copies of them, so long that those of several subscriptions may be under way."""
+    if any(weather.duplication_s or weather.reordering or weather.bandwidth for weather in plan.weathers()):
+        return True
+    kept = {"weather", "flap", "swizzle"}
+    operations = [step.operation for step in plan.steps]
+    return any(str(each.__struct_config__.tag) in kept or getattr(each, "how", "") == "hold" for each in operations)

@@ -36,6 +36,8 @@ class Outcome(msgspec.Struct, frozen=True, kw_only=True):
         broken: what members said that only a bug makes them say.
         crashes: how our own code crashed.
         reached: how often what happened; a fault that touched nothing proves nothing.
+        leader: who led at the end.
+        potency: kind of fault that was played -> how much it has touched; all 0 = the run proves nothing.
         settled: whether members became equal in time at every `settle`.
         network: what the network did.
         trace: every event, when they were kept.
@@ -57,6 +59,8 @@ class Outcome(msgspec.Struct, frozen=True, kw_only=True):
     broken: tuple[str, ...]
     crashes: tuple[str, ...]
     reached: dict[str, int]
+    leader: str
+    potency: dict[str, int]
     settled: bool
     network: NetworkStatistics
     trace: tuple[TraceEvent, ...]

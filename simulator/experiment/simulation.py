@@ -118,7 +118,7 @@ class Run:
     @property
     def verdict(self) -> Verdict:
         """What the run is called; see `checkers.judging`."""
-        return verdict(self.plan, self.outcome, self.violations)
+        return verdict(self.outcome, self.violations)
 
     @property
     def seed(self) -> int:

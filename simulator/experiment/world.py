@@ -11,9 +11,6 @@ from functools import partial
 from operator import attrgetter
 from typing import Final, assert_never, final
 
-import msgspec
-
-from pivot.core.collection import Change, DropRow
 from pivot.core.entry import Entry
 from pivot.core.notices import ActorRestarted, Collected, Conflict, Diverged, Notice, Reissued, Rejected, Withdrawn
 from pivot.core.questions import ConfirmFollowers, Result
@@ -22,36 +19,27 @@ from simulator.experiment.clients import PATIENCE_NS, Clients
 from simulator.experiment.history import final_stamps, ledger
 from simulator.experiment.host import Host
 from simulator.experiment.losses import Losses
+from simulator.experiment.nemesis import Nemesis
 from simulator.experiment.observer import Observer
 from simulator.experiment.operations import (
     Confirm,
-    Crash,
-    CutOneWay,
     Delete,
     Fault,
-    Heal,
-    Isolate,
-    Partition,
-    Pause,
+    Join,
     Push,
     Read,
-    Restart,
-    Resume,
     SetDisk,
     Settle,
-    Skew,
-    Wipe,
     Workload,
     Write,
 )
 from simulator.experiment.outcome import Outcome
-from simulator.experiment.plan import LEADER, Plan
+from simulator.experiment.plan import Plan
 from simulator.runtimes import kernel
 from simulator.runtimes.base import Runtime, RuntimeName
-from simulator.world.disk import DiskStatistics, Trouble
+from simulator.world.disk import DiskStatistics
 from simulator.world.network import Network
 from simulator.world.rng import Streams
-from simulator.world.topology import star
 from simulator.world.trace import Trace
 
 LOOK_NS: Final = 100_000_000
@@ -114,14 +102,24 @@ class World:
         self._heap = heap = runtime.heap
         self._trace = Trace(keep=keep_trace)
         streams = Streams(plan.seed)
-        self._network = Network(heap, star(LEADER, plan.members[1:], plan.weather), streams, self._trace)
+        self._network = Network(heap, plan.topology(), streams, self._trace)
         self._hosts = {name: Host(name, plan, runtime, streams, self._network) for name in plan.members}
         slowest_s = max((s.operation.trouble.slow_s for s in plan.steps if isinstance(s.operation, SetDisk)), default=0)
         self._clients = Clients(heap, self._trace, patience_ns=PATIENCE_NS + round(4e9 * slowest_s))
         self._losses = Losses()
         self._counts: Counter[str] = Counter()
-        self._lied = False
-        self._observer = Observer(plan, self._heap, self._network)
+        self._observer = Observer(plan, heap, self._network)
+        self._nemesis = Nemesis(
+            plan,
+            heap,
+            self._trace,
+            network=self._network,
+            hosts=self._hosts,
+            losses=self._losses,
+            observer=self._observer,
+            counts=self._counts,
+            launch=self._launch,
+        )
         self._broken: list[str] = []
         self._crashes: list[str] = []
         self._settled = True
@@ -132,8 +130,9 @@ class World:
 
     def begin(self) -> None:
         """Schedule everything: a safety phase, then a liveness phase; see `Plan`."""
-        for host in self._hosts.values():
-            self._heap.call_soon(partial(self._start, host))
+        late = [step.operation.member for step in self._plan.steps if isinstance(step.operation, Join)]
+        for host in (host for host in self._hosts.values() if host.name not in late):
+            self._heap.call_soon(partial(self._nemesis.machines.start, host))
         self._schedule()
 
     def _schedule(self) -> None:
@@ -147,7 +146,7 @@ class World:
                 return
             self._heap.post_at(last_ns, partial(self._do, step.operation))
         self._safe_ns = round(self._plan.safety_s * 1e9) + self._late_ns
-        self._heap.post_at(self._safe_ns, self._end_faults)
+        self._heap.post_at(self._safe_ns, self._nemesis.end)
         self._heap.post_at(last_ns + LOOK_NS, self._look)
 
     def _settle(self, begin_ns: int) -> None:
@@ -182,110 +181,17 @@ class World:
         match operation:
             case Write() | Push() | Delete() | Read():
                 host = self._hosts[operation.member]
-                self._counts["operations under a wrong clock"] += host.clock.offset_ns != 0
+                self._nemesis.machines.note_operation(host)
                 self._clients.ask(host, operation)
             case Confirm():
                 member = self._hosts[operation.member].member
                 if member is not None:
                     member.ask(ConfirmFollowers(), _do_not_care)
             case _:
-                self._fault(operation)
+                self._nemesis.strike(operation)
 
-    def _fault(self, fault: Fault) -> None:
-        label = str(fault.__struct_config__.tag)
-        self._trace.record(self._heap.now_ns, "fault", "", label=label, payload=msgspec.json.encode(fault))
-        self._observer.upset()
-        match fault:
-            case Partition():
-                self._network.partition(fault.groups)
-            case Isolate():
-                self._network.isolate(fault.member)
-            case CutOneWay():
-                self._network.cut_one_way(fault.sources, fault.destinations)
-            case Heal():
-                self._network.heal()
-            case _:
-                self._upset(self._hosts[fault.member], fault)
-
-    def _upset(self, host: Host, fault: Crash | Restart | Wipe | Pause | Resume | SetDisk | Skew) -> None:
-        match fault:
-            case Crash():
-                self._crash(host)
-            case Restart():
-                self._start(host)
-            case Wipe():
-                self._crash(host, wipe=True)
-            case Pause():
-                if host.running:
-                    host.pulse.stop()
-                    self._trace.record(self._heap.now_ns, "paused", host.name)
-            case Resume():
-                self._resume(host)
-            case SetDisk():
-                host.set_trouble(fault.trouble)
-                self._lied = self._lied or fault.trouble.lies
-            case Skew():
-                host.clock.offset_ns = round(fault.ahead_s * 1e9)
-            case _:
-                assert_never(fault)
-
-    def _start(self, host: Host) -> None:
-        if host.start(self._notice):
-            self._trace.record(self._heap.now_ns, "started", host.name)
-            self._observer.follow(host)
-
-    def _resume(self, host: Host) -> None:
-        if host.member is not None and host.pulse.stopped:
-            self._trace.record(self._heap.now_ns, "resumed", host.name)
-            host.pulse.go_on()
-
-    def _crash(self, host: Host, *, wipe: bool = False) -> None:
-        """End a process, and note what ends with it because no other store has it, or anything greater."""
-        ran = host.member is not None
-        if not ran and not wipe:
-            return
-        self._observer.measure(host)
-        before, collected = host.table(), host.collected()
-        unheard: tuple[Change, ...] = ()
-        known = before
-        if ran:
-            self._trace.record(self._heap.now_ns, "crashed", host.name)
-            self._counts["processes crashed"] += 1
-            unheard = host.crash()
-            self._losses.note_appearance(before, unheard)
-        if wipe:
-            host.lose_disk()
-            self._counts["versions wiped"] += len(before)
-        left = [other.table() for other in self._hosts.values()]
-        if self._plan.durability == "full" and not wipe:
-            dropped = [change.key for change in unheard if isinstance(change, DropRow)]
-            known = {key: entry for key, entry in before.items() if key not in dropped}
-            left.append({key: before[key] for key in dropped if key in before})  # its floor stands for them
-        else:
-            # A new life begins without the floor that stood for what was collected; who has such a tombstone still may
-            # drop it yet, for word of that floor may be on its way.
-            living = [{key: entry for key, entry in table.items() if not entry.deleted} for table in left]
-            self._counts["versions gone"] += self._losses.note_loss(collected, living)
-        self._counts["versions gone"] += self._losses.note_loss(before, left)
-        self._observer.ended(host, known, self._excuse(host, wipe=wipe))
-
-    def _excuse(self, host: Host, *, wipe: bool) -> str:
-        """Why a member may know less when it starts again; empty = it may not."""
-        if wipe:
-            return "its disk is lost"
-        if self._plan.durability != "full":
-            return f"its durability is {self._plan.durability}"
-        return "its disk lied" if host.disk_statistics().lied else ""
-
-    def _end_faults(self) -> None:
-        """The safety phase is over: nothing is broken any more."""
-        self._network.heal()
-        self._network.calm()
-        for host in self._hosts.values():
-            host.clock.offset_ns = 0
-            host.set_trouble(Trouble())
-            self._heap.call_soon(partial(self._resume, host))
-            self._heap.call_soon(partial(self._start, host))
+    def _launch(self, host: Host) -> bool:
+        return host.start(self._notice)
 
     def _notice(self, member: str, notice: Notice) -> None:
         match notice:
@@ -303,7 +209,7 @@ class World:
                 self._counts["tombstones collected"] += notice.dropped
             case Diverged():
                 self._counts["repairs"] += 1
-                if not self._lied:
+                if not self._nemesis.machines.lied:
                     self._broken.append(f"{member} had all of {notice.collection} and yet not the same")
             case ActorRestarted():
                 self._crashes.append(f"{notice.actor} of {member} crashed: {notice.error}")
@@ -324,7 +230,7 @@ class World:
         tables = [host.table() for host in hosts]
         if not all(same_versions(tables[0], table) for table in tables[1:]):
             return False
-        leader = self._hosts[LEADER]
+        leader = self._hosts[self._nemesis.machines.leader]
         # A leader in a new life may not have heard yet of deletions that its nodes know.
         return leader.member is None or all(knows({**leader.collected(), **leader.table()}, t) for t in tables)
 
@@ -336,11 +242,11 @@ class World:
 
     def _outcome(self) -> Outcome:
         tables = {name: host.table() for name, host in self._hosts.items() if host.member is not None}
-        leader = self._hosts[LEADER]
+        leader = self._hosts[self._nemesis.machines.leader]
         for host in self._hosts.values():
             self._observer.measure(host)
         collected = leader.collected()
-        there = {**collected, **tables.get(LEADER, {})}
+        there = {**collected, **tables.get(leader.name, {})}
         return Outcome(
             hash=self._trace.hash,
             events=self._trace.count,
@@ -358,18 +264,17 @@ class World:
             broken=tuple(self._broken),
             crashes=tuple(self._crashes),
             reached=self._reached(),
+            leader=self._nemesis.machines.leader,
+            potency=self._nemesis.potency(),
             settled=self._settled,
             network=self._network.statistics(),
             trace=self._trace.events,
         )
 
     def _reached(self) -> dict[str, int]:
-        network = self._network.statistics()
-        reached = Counter({f"messages lost: {why}": count for why, count in network.lost.items()})
-        reached["messages duplicated"] = network.duplicated
+        reached = self._nemesis.reached()
         reached.update(self._counts)
         for host in self._hosts.values():
-            reached["events held by stopped processes"] += host.held
             disk = host.disk_statistics()
             for name in DiskStatistics.__struct_fields__:
                 reached[f"commits {name}"] += getattr(disk, name)

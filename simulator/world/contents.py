@@ -20,6 +20,7 @@ from pivot.core.collection import (
     SetRetention,
 )
 from pivot.core.entry import Entry
+from pivot.core.lineage import NO_LINEAGE
 from pivot.engine.base import StoreImage
 from pivot.types import Epoch, StoreId
 
@@ -31,9 +32,13 @@ class Contents:
     Attributes:
         rows: key -> (collection, row).
         places: collection -> where the store is in its upstream's feed.
+        epoch: life of the store.
+        lineage: its earlier lives.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, epoch: Epoch) -> None:
+        self.epoch = epoch
+        self.lineage = NO_LINEAGE
         self.rows: dict[str, tuple[str, Row]] = {}
         self.places: dict[str, Place] = {}
         self._retentions: dict[str, SetRetention] = {}
@@ -42,7 +47,8 @@ class Contents:
 
     def copy(self) -> "Contents":
         """The same contents, which do not change with these."""
-        copy = Contents()
+        copy = Contents(self.epoch)
+        copy.lineage = self.lineage
         copy.rows, copy.places = dict(self.rows), dict(self.places)
         copy._retentions, copy._followers, copy._seq = dict(self._retentions), dict(self._followers), self._seq
         return copy
@@ -63,7 +69,7 @@ class Contents:
                 self.places[change.collection] = change.place
             case ClearAcks():
                 for key, (collection, row) in self.rows.items():
-                    if collection == change.collection:
+                    if collection == change.collection and row.acked is not None and row.acked > change.kept:
                         self.rows[key] = (collection, Row(row.entry, row.seq))
             case SetRetention():
                 self._retentions[change.collection] = change
@@ -74,11 +80,11 @@ class Contents:
             case _:
                 assert_never(change)
 
-    def begin_life(self) -> None:
-        """Nobody follows a new life yet, and nothing was collected in it; the greatest stamp that ever was stays."""
-        for path, change in self._retentions.items():
-            self._retentions[path] = SetRetention(path, Retention(collected=change.retention.collected))
-        self._followers.clear()
+    def begin_life(self, epoch: Epoch) -> None:
+        """Begin another life of the store."""
+        seq = max((row.seq for _, row in self.rows.values()), default=0)
+        self.lineage = self.lineage.after(self.epoch, max(seq, self._seq))
+        self.epoch = epoch
 
     def retention(self, collection: str) -> Retention:
         """What became of the tombstones of a collection."""
@@ -89,10 +95,10 @@ class Contents:
         """Key -> version, tombstones included."""
         return {key: row.entry for key, (_, row) in self.rows.items()}
 
-    def image(self, store: StoreId, epoch: Epoch) -> StoreImage:
+    def image(self, store: StoreId) -> StoreImage:
         """What an engine gives to its member, rows in ascending `seq`."""
         rows = [PutRow(collection, row) for collection, row in self.rows.values()]
         rows.sort(key=lambda change: change.row.seq)
         places = [SetPlace(collection, place) for collection, place in self.places.items()]
         changes: tuple[Change, ...] = (*rows, *places, *self._retentions.values(), *self._followers.values())
-        return StoreImage(store, epoch, changes, self._seq)
+        return StoreImage(store, self.epoch, changes, self._seq, self.lineage)

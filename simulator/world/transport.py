@@ -56,7 +56,14 @@ class SimulatedTransport:
             assert self._deliver is not None
             self._deliver(partial(receive, payload, sender))
 
-        self._network.attach(self._member, receive if self._deliver is None else receive_when_running)
+        def link_lost(peer: str, reason: str) -> None:
+            tell = partial(receiver.link_lost, Address(peer), reason)
+            if self._deliver is None:
+                tell()
+            else:
+                self._deliver(tell)
+
+        self._network.attach(self._member, receive if self._deliver is None else receive_when_running, link_lost)
 
     def send(self, envelope: Envelope) -> None:
         """See `Transport.send`."""

@@ -47,8 +47,8 @@ def on_sqlite(folder: Path, story: Story) -> None:
 
 def on_a_simulated_disk(_: Path, story: Story) -> None:
     async def main(heap: EventHeap) -> None:
-        disk = Disk(store=StoreId("id0"), epoch=Epoch("id1"))
-        await story(lambda: SimulatedEngine(DiskDrive(disk, heap)))
+        disk, numbers = Disk(store=StoreId("id0"), epoch=Epoch("id1")), count(2)
+        await story(lambda: SimulatedEngine(DiskDrive(disk, heap, new_id=lambda: f"id{next(numbers)}")))
 
     run(main, seed=1)
 
@@ -81,7 +81,7 @@ async def life(make: Make, *commits: list[Change]) -> list[Change]:
 
 
 @everywhere
-def test_a_new_store_is_empty_and_its_identity_stays(tmp_path: Path, play: Play) -> None:
+def test_a_new_store_is_empty_and_its_identity_stays_while_its_lives_change(tmp_path: Path, play: Play) -> None:
     async def story(make: Make) -> None:
         first = make()
         image = await first.open()
@@ -89,11 +89,31 @@ def test_a_new_store_is_empty_and_its_identity_stays(tmp_path: Path, play: Play)
         assert image.store
         assert image.epoch
         assert image.store != image.epoch
+        await first.commit([put("users/a", 3), put("users/b", 7)])
+        await first.commit([DropRow("users/*", "users/b", 7)])
         await first.aclose()
         second = make()
         again = await second.open()
-        assert (again.store, again.epoch) == (image.store, image.epoch)
+        assert again.store == image.store
+        assert again.epoch != image.epoch
+        assert again.lineage.kept(image.epoch) == 7
+        await second.commit([put("users/c", 9)])
         await second.aclose()
+        third = make()
+        lineage = (await third.open()).lineage
+        assert (lineage.kept(image.epoch), lineage.kept(again.epoch)) == (7, 9)
+        await third.aclose()
+
+    play(tmp_path, story)
+
+
+@everywhere
+def test_a_new_life_of_the_upstream_leaves_what_it_has_kept_of_the_one_before(tmp_path: Path, play: Play) -> None:
+    async def story(make: Make) -> None:
+        other = put("settings", 1, acked=9, collection="settings")
+        await life(make, [other, put("users/a", 2, acked=7), put("users/b", 3, acked=8), put("users/c", 4)])
+        await life(make, [ClearAcks("users/*", 7)])
+        assert await life(make) == [other, put("users/a", 2, acked=7), put("users/b", 3), put("users/c", 4)]
 
     play(tmp_path, story)
 

@@ -26,15 +26,16 @@ from pivot.core.collection import (
 )
 from pivot.core.entry import Entry
 from pivot.engine.opening import prepare_folder
+from pivot.engine.schema import SCHEMA_VERSION
 from pivot.engine.sqlite import FILE_NAME, Durability, SqliteEngine
 from pivot.engine.thread import OwnerThread
 from pivot.errors import StorageError
 from pivot.types import Epoch, StoreId
 
 
-def engine(folder: Path, durability: Durability = "full", boot: str = "one", first_id: int = 1) -> SqliteEngine:
+def engine(folder: Path, durability: Durability = "full", first_id: int = 1) -> SqliteEngine:
     numbers = count(first_id)
-    return SqliteEngine(folder, new_id=lambda: f"id{next(numbers)}", durability=durability, boot=lambda: boot)
+    return SqliteEngine(folder, new_id=lambda: f"id{next(numbers)}", durability=durability)
 
 
 def put(key: str, seq: int, data: str = "1") -> PutRow:
@@ -55,14 +56,14 @@ def crash_copy(folder: Path, to: Path) -> None:
         shutil.copy(folder / name, to)
 
 
-async def test_a_store_keeps_its_id_its_epoch_and_every_column(tmp_path: Path) -> None:
+async def test_a_store_keeps_its_id_and_every_column(tmp_path: Path) -> None:
     first = engine(tmp_path)
     begun = await first.open()
     tombstone = Row(Entry("users/b", 5, 9, "", deleted=True, prev=7, origin=StoreId("other")), 2, 12)
     changes = [
         put("users/a", 1, '{"ü":[1.5,null]}'),
         PutRow("users/*", tombstone),
-        SetPlace("users/*", Place(Epoch("e"), 12, 7, 9)),
+        SetPlace("users/*", Place(Epoch("e"), 12, 7, 9, "c", 14)),
         SetRetention("users/*", Retention(3, 4, 5, known=True)),
         SetFollower("users/*", Follower(StoreId("n"), "name", 6, 7)),
     ]
@@ -70,7 +71,7 @@ async def test_a_store_keeps_its_id_its_epoch_and_every_column(tmp_path: Path) -
     await first.aclose()
     again = engine(tmp_path)
     image = await again.open()
-    assert (image.store, image.epoch) == (begun.store, begun.epoch)
+    assert image.store == begun.store
     assert list(image.changes) == changes
     await again.commit([ClearAcks("users/*"), DropFollower("users/*", StoreId("n"))])
     await again.aclose()
@@ -127,58 +128,71 @@ async def test_durability_is_what_sqlite_is_told(tmp_path: Path, durability: Dur
     assert found == synchronous
 
 
-async def life_that_crashes(folder: Path, durability: Durability, copy: Path) -> Epoch:
-    """A store with a follower and a floor, as a crash leaves it in `copy`; returns its epoch."""
-    opened = engine(folder, durability)
-    image = await opened.open()
+# Lives -----------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("durability", ["full", "normal"])
+async def test_a_copy_that_is_put_back_begins_a_life_that_knows_how_much_of_the_one_before_it_has(
+    tmp_path: Path, durability: Durability
+) -> None:
+    folder, file = tmp_path / "store", tmp_path / "store" / FILE_NAME
+    first = engine(folder, durability)
+    begun = await first.open()
     facts: list[Change] = [
-        SetFollower("users/*", Follower(StoreId("n"), "name", 6, 7)),
+        put("users/a", 4),
+        SetFollower("users/*", Follower(StoreId("n"), "name", 4, 7)),
         SetRetention("users/*", Retention(3, 4, 5, known=True)),
     ]
-    await opened.commit([put("users/a", 1), *facts])
-    crash_copy(folder, copy)
+    await first.commit(facts)
+    crash_copy(folder, tmp_path / "copy")
+    await first.commit([put("users/b", 5)])
+    await first.aclose()
+    second = await (lost := engine(folder, durability, first_id=5)).open()
+    assert second.lineage.kept(begun.epoch) == 5
+    await lost.aclose()
+    file.unlink()
+    for copied in (tmp_path / "copy").iterdir():
+        copied.replace(folder / copied.name)
+    third = engine(folder, durability, first_id=8)
+    image = await third.open()
+    assert (image.store, image.epoch, image.lineage.kept(begun.epoch)) == (begun.store, "id8", 4)
+    assert image.lineage.kept(second.epoch) == 0
+    assert list(image.changes) == facts[:1] + facts[:0:-1]  # who follows, and what was collected, holds on
+    await third.aclose()
+
+
+async def test_the_oldest_lives_are_forgotten_when_there_are_very_many(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("pivot.engine.schema.LIVES_MAX", 2)
+    for number in range(4):
+        opened = engine(tmp_path, first_id=10 * number)
+        await opened.open()
+        await opened.commit([put("users/a", number + 1)])
+        await opened.aclose()
+    image = await engine(tmp_path, first_id=90).open()
+    assert [(life.epoch, life.seq) for life in image.lineage.lives] == [("id20", 3), ("id30", 4)]
+
+
+async def test_a_store_of_the_first_version_is_opened_and_has_lives_from_then_on(tmp_path: Path) -> None:
+    opened = engine(tmp_path)
+    before = await opened.open()
+    await opened.commit([put("users/a", 1), SetPlace("users/*", Place(Epoch("e"), 12, 7, 9, "c"))])
     await opened.aclose()
-    return image.epoch
-
-
-async def test_a_power_cut_under_normal_begins_a_new_epoch_since_others_may_have_seen_what_is_gone(
-    tmp_path: Path,
-) -> None:
-    before = await life_that_crashes(tmp_path / "store", "normal", tmp_path / "copy")
-    again = engine(tmp_path / "copy", boot="two", first_id=8)
+    with closing(sqlite3.connect(tmp_path / FILE_NAME, isolation_level=None)) as database:
+        database.execute("DROP TABLE lives")
+        database.execute("ALTER TABLE places DROP COLUMN head")
+        database.execute("ALTER TABLE store ADD COLUMN risk TEXT NOT NULL DEFAULT ''")
+        database.execute("PRAGMA user_version = 1")
+    again = engine(tmp_path, first_id=8)
     image = await again.open()
-    assert image.epoch != before
-    # Nobody is known, nothing was collected in this epoch; but new writes must still be greater than what was.
-    assert list(image.changes) == [put("users/a", 1), SetRetention("users/*", Retention(collected=4))]
+    assert (image.epoch, image.lineage.kept(before.epoch)) == ("id8", 1)
+    unknown = Place(Epoch("e"), 12, 7, 9, "c", head=2**63 - 1)
+    assert list(image.changes) == [put("users/a", 1), SetPlace("users/*", unknown)]
     await again.aclose()
-    third = await engine(tmp_path / "copy", boot="three").open()
-    assert third.epoch == image.epoch
-
-
-@pytest.mark.parametrize(
-    ("durability", "boot", "why"),
-    [("normal", "one", "the process died, not the system"), ("full", "two", "every commit was on the disk")],
-)
-async def test_the_epoch_stays_when_nothing_can_be_gone(
-    tmp_path: Path, durability: Durability, boot: str, why: str
-) -> None:
-    before = await life_that_crashes(tmp_path / "store", durability, tmp_path / "copy")
-    assert (await engine(tmp_path / "copy", boot=boot, first_id=8).open()).epoch == before, why
-
-
-async def test_the_epoch_stays_when_a_normal_store_was_closed(tmp_path: Path) -> None:
-    before = await life_that_crashes(tmp_path / "store", "normal", tmp_path / "copy")
-    assert (await engine(tmp_path / "store", boot="two").open()).epoch == before
-
-
-async def test_a_first_commit_with_full_makes_safe_what_an_earlier_life_did_not_wait_for(tmp_path: Path) -> None:
-    before = await life_that_crashes(tmp_path / "store", "normal", tmp_path / "copy")
-    safe = engine(tmp_path / "copy", "full")
-    await safe.open()
-    await safe.commit([put("users/b", 2)])
-    crash_copy(tmp_path / "copy", tmp_path / "second")
-    await safe.aclose()
-    assert (await engine(tmp_path / "second", boot="two").open()).epoch == before
+    with closing(sqlite3.connect(tmp_path / FILE_NAME)) as database:
+        assert database.execute("PRAGMA user_version").fetchone() == (SCHEMA_VERSION,)
+        assert database.execute("SELECT * FROM store").fetchall() == [(before.store, "id8", 0)]
 
 
 # The thread ------------------------------------------------------------------------------------------------------

@@ -7,7 +7,7 @@ a disk, such as a wait that fails though everything was written, is played by a 
 import resource
 import sqlite3
 from collections.abc import Callable, Generator, Sequence
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -96,7 +96,8 @@ async def test_an_error_of_the_disk_refuses_and_the_file_is_opened_again_when_it
     again = engine(tmp_path)
     image_again = await again.open()
     await again.aclose()
-    assert (image_again.store, image_again.epoch) == (image.store, image.epoch)
+    assert image_again.store == image.store
+    assert image_again.lineage.kept(image.epoch) == 5001
     assert list(image_again.changes) == [*done, later]
 
 
@@ -226,7 +227,7 @@ async def test_what_cannot_be_told_is_refused_until_a_restart(
     assert await kept(tmp_path) == ([*FIRST[:2], *LATER, FIRST[2]] if goes_on else [FIRST[1], *REFUSED])
 
 
-async def test_what_somebody_else_wrote_meanwhile_is_not_overwritten(
+async def test_what_another_process_of_ours_wrote_meanwhile_is_not_overwritten(
     tmp_path: Path, lies: Callable[..., None], autojump_clock: MockClock
 ) -> None:
     opened = engine(tmp_path)
@@ -241,9 +242,25 @@ async def test_what_somebody_else_wrote_meanwhile_is_not_overwritten(
     await other.commit(LATER)
     await other.aclose()
     await trio.sleep(20)
-    await refused(opened, [put("users/e", 6)], match="changed by somebody else")
+    await refused(opened, [put("users/e", 6)], match="opened by somebody else")
     await opened.aclose()
     assert await kept(tmp_path) == [*FIRST[:2], *LATER, FIRST[2]]
+
+
+async def test_what_somebody_else_changed_meanwhile_is_not_overwritten(
+    tmp_path: Path, lies: Callable[..., None], autojump_clock: MockClock
+) -> None:
+    opened = engine(tmp_path)
+    await opened.open()
+    await opened.commit(FIRST)
+    lies(("COMMIT", "instead"), ("PRAGMA locking_mode", "instead"))
+    await refused(opened, REFUSED)
+    with closing(sqlite3.connect(tmp_path / FILE_NAME)) as database, database:
+        database.execute("DELETE FROM rows")
+    await trio.sleep(20)
+    await refused(opened, LATER, match="changed by somebody else")
+    await opened.aclose()
+    assert await kept(tmp_path) == [FIRST[2]]
 
 
 def empty(folder: Path) -> None:

@@ -156,7 +156,7 @@ async def test_a_folder_that_cannot_be_made_is_refused_with_its_name(tmp_path: P
 
 def test_a_store_that_is_not_there_is_not_begun_when_it_must_be(tmp_path: Path) -> None:
     with pytest.raises(StorageError, match="there is no such file"):
-        open_store(tmp_path / FILE_NAME, new_id=lambda: "x", durability="full", boot="one", may_create=False)
+        open_store(tmp_path / FILE_NAME, new_id=lambda: "x", durability="full", begins=False)
     assert not list(tmp_path.iterdir())
 
 

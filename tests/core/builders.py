@@ -62,9 +62,9 @@ def put(seq: int, version: Entry, *, acked: int | None = None, collection: str =
     return PutRow(collection, Row(version, seq, acked))
 
 
-def place(cursor: int, *, epoch: Epoch = A, floor: int = 0, collected: int = 0) -> Place:
-    """Where a node is in its leader's feed."""
-    return Place(epoch, cursor, floor, collected)
+def place(cursor: int, *, epoch: Epoch = A, floor: int = 0, collected: int = 0, head: int | None = None) -> Place:
+    """Where a node is in its leader's feed; at its end, unless `head` says how far that went when it was read."""
+    return Place(epoch, cursor, floor, collected, head=cursor if head is None else head)
 
 
 def set_place(cursor: int, *, epoch: Epoch = A, floor: int = 0, collected: int = 0) -> SetPlace:

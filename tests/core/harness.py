@@ -23,7 +23,7 @@ from pivot.core.events import LinkLost, Received
 from pivot.core.messages import ToLeader
 from pivot.core.notices import Diverged, Notice, Reissued
 from pivot.core.questions import ConfirmFollowers, Decommission, Question, Result, Written
-from pivot.types import Address, Epoch, StoreId
+from pivot.types import Address, StoreId
 from tests.core.host import COLLECTIONS, LEADER, Host, name_at
 from tests.core.world import Bag, HandTimeline, StoppedError, Violation, WatchedDisk, read
 
@@ -56,6 +56,7 @@ class Cluster:
         self.forgetful = False
         self.acknowledged = 0
         self._checked: list[tuple[StoreId, int]] = []
+        self._copies: dict[str, WatchedDisk] = {}
         self._stores = 0
         self.hosts: dict[str, Host] = {}
         for name in (LEADER, *(f"node-{number}" for number in range(nodes))):
@@ -66,7 +67,7 @@ class Cluster:
     def _new_disk(self) -> WatchedDisk:
         self._stores += 1
         store = StoreId(f"store-{self._stores}")
-        return WatchedDisk(store, Epoch(f"life-{self._stores}"), self)
+        return WatchedDisk(store, self)
 
     # What the disks see ------------------------------------------------------------------------------------------
 
@@ -171,11 +172,23 @@ class Cluster:
 
     def crash(self, name: str, *, wiped: bool) -> None:
         """A member stops and starts, perhaps with an empty disk, which is another store."""
+        self._start_on(name, self._new_disk() if wiped else None)
+
+    def copy(self, name: str) -> None:
+        """Somebody makes a copy of what is on a member's disk."""
+        self._copies[name] = self.hosts[name].disk.copy()
+
+    def put_back(self, name: str) -> None:
+        """A member stops and starts on its copy, if there is one: a disk that has lost the end of what it kept."""
+        copy = self._copies.get(name)
+        self._start_on(name, None if copy is None else copy.copy())
+
+    def _start_on(self, name: str, disk: WatchedDisk | None) -> None:
         host = self.hosts[name]
         host.stop()
-        if wiped:
-            host.disk = self._new_disk()
-            self.known = {}
+        if disk is not None:
+            host.disk = disk
+            self.known, self._checked = {}, []
             for entry in self._held():
                 _raise(self.known, entry)
         host.start()

@@ -18,7 +18,7 @@ from pivot.core.node import NodeBehaviour
 from pivot.core.notices import Notice
 from pivot.core.storage import StorageBehaviour
 from pivot.core.store import Store
-from pivot.types import Address, MemberId
+from pivot.types import Address, Epoch, MemberId
 from tests.core.world import Bag, HandTimeline, Inbox, Ordered, Steady, StoppedError, WatchedDisk
 
 COLLECTIONS: Final[tuple[str, ...]] = ("users/*", "settings")
@@ -66,6 +66,7 @@ class Host:
         self.name = name
         self.disk = disk
         self.skew_ns = 0
+        self.lives = 0
         self._timeline = timeline
         self._bag = bag
         self._on_notice = on_notice
@@ -97,6 +98,8 @@ class Host:
             transport=self._bag,
             asks_max=100,
         )
+        self.lives += 1
+        self.disk.kept.begin_life(Epoch(f"life-{self.lives}-of-{self.name}"))
         board.open(self.disk.store, self.disk.epoch)
         board.notices.append(partial(self._on_notice, self.name))
         image = self.disk.kept.image()
@@ -150,5 +153,8 @@ class Host:
 
     def _follow_or_lead(self) -> Behaviour:
         if self.leads:
-            return LeaderBehaviour(epoch=self.disk.epoch, collections=COLLECTIONS, cluster_id="", knobs=KNOBS)
+            image = self.disk.kept.image()
+            return LeaderBehaviour(
+                epoch=image.epoch, lineage=image.lineage, collections=COLLECTIONS, cluster_id="", knobs=KNOBS
+            )
         return NodeBehaviour(actor="node", upstream=Address(LEADER), collections=COLLECTIONS, config=CONFIG)

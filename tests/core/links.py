@@ -57,7 +57,7 @@ def outbox(since: int, *stamps: int, here: Place | None = None) -> FeedSlice:
 
 def merge(body: Page, *, floor: int = 0) -> MergePage:
     """What storage has to do with a page."""
-    return MergePage(body.collection, body.epoch, body.since, body.entries, body.seqs, body.next, floor)
+    return MergePage(body.collection, body.epoch, body.since, body.entries, body.seqs, body.next, floor, body.head)
 
 
 def applied(cursor: int, *, floor: int = 0, collected: int = 0) -> Position:

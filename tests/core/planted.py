@@ -83,7 +83,7 @@ def a_reset_is_ignored(patch: pytest.MonkeyPatch) -> None:
 
 
 def nothing_is_offered_again_to_a_new_life(patch: pytest.MonkeyPatch) -> None:
-    def no_clear(collection: str) -> Change:
+    def no_clear(collection: str, _: int) -> Change:
         return SetPlace(collection, Place())  # overwritten by the next change
 
     patch.setattr("pivot.core.merging.ClearAcks", no_clear)

@@ -2,7 +2,7 @@
 
 Every story ends healed, with what users must see. `test_rules` tells it twice: as it is, and with its rule switched off
 (see `switches`); then a promise must break. Sequence numbers in comments are the leader's. The stories about re-syncs
-are in `resyncs`.
+are in `resyncs`, those about leaders that lose the end of what they kept in `lives`.
 """
 
 from pivot.core.events import Asked

@@ -42,6 +42,7 @@ def play(seed: int, *, steps: int = 250) -> Cluster:
     cuts = rng.choice((0.0, 0.0, 0.02, 0.05, 0.1))  # how often a node loses its leader, or finds it again
     lost: dict[str, None] = {}
     jumps = rng.random() < 0.4  # whether wall clocks jump by an hour, and back
+    copying = rng.random() < 0.4  # whether older disks are put back
     batching = rng.choice((0.0, 0.5, 0.9))  # how often work waits, so that batches grow
     for _ in range(steps):
         name = rng.choice(names)
@@ -59,7 +60,7 @@ def play(seed: int, *, steps: int = 250) -> Cluster:
             case "wait":
                 cluster.wait(rng.choice((0.1, 0.1, 0.6, 0.6, 1.1, 2.1)))
             case _:
-                harm(cluster, rng, name, jumps=jumps)
+                harm(cluster, rng, name, jumps=jumps, copying=copying)
         if rng.random() < cuts:
             if name in lost:
                 del lost[name]
@@ -115,10 +116,10 @@ def flow(cluster: Cluster, rng: Random, place: int, loss: float, echo: float) ->
         cluster.deliver(place, again=rng.random() < echo)
 
 
-def harm(cluster: Cluster, rng: Random, name: str, *, jumps: bool) -> None:
+def harm(cluster: Cluster, rng: Random, name: str, *, jumps: bool, copying: bool) -> None:
     """Something breaks at a member."""
     host = cluster.hosts[name]
-    match rng.randrange(12):
+    match rng.randrange(22 if copying else 12):
         case 0:
             cluster.crash(name, wiped=False)
         case 1:
@@ -139,6 +140,12 @@ def harm(cluster: Cluster, rng: Random, name: str, *, jumps: bool) -> None:
             cluster.confirm_followers()
         case 10:
             cluster.wait(KNOBS.member_ttl_s)
-        case _:
+        case 11:
             hours = rng.choice((-1, 0, 0, 1)) if jumps else 0
             host.skew_ns = hours * HOUR_NS + rng.randint(-SKEW_NS_MAX, SKEW_NS_MAX)
+        case number:
+            who = LEADER if rng.random() < 0.7 else name
+            if number % 2:
+                cluster.copy(who)
+            else:
+                cluster.put_back(who)

@@ -10,7 +10,17 @@ from msgspec.structs import replace
 from pivot.config import Knobs
 from pivot.core import merging
 from pivot.core.collecting import collect, hear_floor
-from pivot.core.collection import Collection, DropRow, FeedSlice, PutRow, Retention, Row, SetPlace, SetRetention
+from pivot.core.collection import (
+    ClearAcks,
+    Collection,
+    DropRow,
+    FeedSlice,
+    PutRow,
+    Retention,
+    Row,
+    SetPlace,
+    SetRetention,
+)
 from pivot.core.decision import Decision
 from pivot.core.effects import Effect, Persist, Reply
 from pivot.core.entry import Entry
@@ -18,6 +28,7 @@ from pivot.core.events import Received
 from pivot.core.following import Following, Purpose
 from pivot.core.leader import LeaderBehaviour
 from pivot.core.leading import Flow, Leading
+from pivot.core.lineage import Lineage
 from pivot.core.merging import follow_epoch, merge_page, merge_pushed, merge_resync, restamp
 from pivot.core.messages import Ack, Gone, Page, Reset, Stale, Subscribe
 from pivot.core.questions import (
@@ -34,7 +45,10 @@ from pivot.core.questions import (
 )
 from pivot.core.resync import Resync, Verdict
 from pivot.core.store import Store
-from pivot.types import Now
+from pivot.types import Epoch, Now
+from simulator.world.disk import Disk
+
+SEQ_MAX = 2**63 - 1
 
 # What nodes push -----------------------------------------------------------------------------------------------------
 
@@ -85,6 +99,39 @@ def a_reset_counts_whatever_it_answers(patch: pytest.MonkeyPatch) -> None:
         return reset(following, replace(said, answers=following.epoch))
 
     patch.setattr(Following, "reset", believe)
+
+
+# What a leader has lost ----------------------------------------------------------------------------------------------
+
+
+def a_store_goes_on_in_its_life(patch: pytest.MonkeyPatch) -> None:
+    def stay(_: Disk, __: Epoch) -> None:
+        pass
+
+    patch.setattr(Disk, "begin_life", stay)
+
+
+def what_was_confirmed_above_what_is_kept_stays_so(patch: pytest.MonkeyPatch) -> None:
+    def keep(collection: str, kept: int) -> ClearAcks:
+        return ClearAcks(collection, SEQ_MAX if kept else 0)
+
+    patch.setattr("pivot.core.merging.ClearAcks", keep)
+
+
+def how_far_the_feed_went_when_it_was_read_does_not_matter(patch: pytest.MonkeyPatch) -> None:
+    def follow(store: Store, to: ReplyTo, question: FollowEpoch) -> list[Effect]:
+        collection = store[question.collection]
+        collection.place = replace(collection.place, head=0)
+        return follow_epoch(store, to, question)
+
+    patch.setattr("pivot.core.storage.follow_epoch", follow)
+
+
+def nothing_is_kept_of_the_life_before(patch: pytest.MonkeyPatch) -> None:
+    def nothing(_: Lineage, __: Epoch) -> int:
+        return 0
+
+    patch.setattr(Lineage, "kept", nothing)
 
 
 # What is read, and from where ----------------------------------------------------------------------------------------

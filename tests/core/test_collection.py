@@ -167,6 +167,15 @@ def test_a_new_life_of_the_upstream_puts_every_row_into_the_outbox() -> None:
     assert [row.seq for row in ours.outbox(0, rows_max=10, bytes_max=PLENTY).rows] == [1, 2]
 
 
+def test_a_new_life_of_the_upstream_that_kept_everything_clears_nothing() -> None:
+    ours = collection()
+    ours.apply(put(1, entry("users/a", 1), acked=4))
+    ours.apply(put(2, entry("users/b", 2)))
+    ours.apply(ClearAcks(USERS, 4))
+    assert [row.acked for row in ours.rows()] == [4, None]
+    assert (ours.outbox_size, ours.acked_max) == (1, 4)
+
+
 def test_a_collection_that_leads_has_no_outbox() -> None:
     ours = collection(follows=False)
     ours.apply(put(1, entry("users/a", 1)))

@@ -104,6 +104,14 @@ class Schedules(RuleBasedStateMachine):
     def machine_stops_and_starts(self, who: int, wiped: bool) -> None:
         self.cluster.crash(self.name(who), wiped=wiped)
 
+    @rule(who=WHO)
+    def disk_is_copied(self, who: int) -> None:
+        self.cluster.copy(self.name(who))
+
+    @rule(who=WHO)
+    def older_disk_is_put_back(self, who: int) -> None:
+        self.cluster.put_back(self.name(who))
+
     @rule(who=WHO, dying=st.sampled_from(("before", "after")))
     def machine_will_stop_at_a_commit(self, who: int, dying: str) -> None:
         self.cluster.hosts[self.name(who)].disk.dying = dying

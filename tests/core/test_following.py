@@ -228,6 +228,11 @@ def test_a_reset_that_answers_our_life_is_followed_once() -> None:
     assert link.following.reset(reset) == []
 
 
+def test_a_reset_says_how_much_of_our_life_there_is_in_the_new_one() -> None:
+    asking = connected().following.reset(Reset(collection=USERS, answers=A, epoch=B, kept=3))
+    assert questions(asking) == [FollowEpoch(USERS, A, B, 3)]
+
+
 def test_a_reset_that_answers_another_life_is_late() -> None:
     assert connected().following.reset(Reset(collection=USERS, answers=B, epoch=A)) == []
 

@@ -15,7 +15,8 @@ from pivot.core.events import (
     TimerFired,
     Unwatch,
 )
-from pivot.core.leader import COLLECT
+from pivot.core.leader import COLLECT, LeaderBehaviour
+from pivot.core.lineage import Lineage
 from pivot.core.messages import Digest, Hello, Message, Refused, Reset, Welcome
 from pivot.core.notices import PeerDown, PeerRefused, PeerUp
 from pivot.core.questions import Collect
@@ -41,7 +42,7 @@ from tests.core.builders import (
     timers,
     told,
 )
-from tests.core.leaders import PEER, ack, begun, greeted, hello, subscribe, subscribed
+from tests.core.leaders import KNOBS, PEER, ack, begun, greeted, hello, subscribe, subscribed
 
 
 def digest(*, epoch: Epoch = A) -> Digest:
@@ -124,6 +125,13 @@ def test_a_repeated_hello_forgets_subscriptions_and_is_no_new_peer() -> None:
 )
 def test_whoever_speaks_of_another_life_is_told_ours_and_nothing_else_happens(body: Message) -> None:
     assert run(greeted(), received(body)) == [Send(PEER, Reset(collection=USERS, answers=B, epoch=A))]
+
+
+def test_whoever_speaks_of_a_life_before_is_told_how_much_of_it_there_is() -> None:
+    leader = LeaderBehaviour(epoch=A, lineage=Lineage().after(B, 4), collections=(USERS,), cluster_id="", knobs=KNOBS)
+    run(leader, received(hello()))
+    reset = Reset(collection=USERS, answers=B, epoch=A, kept=4)
+    assert run(leader, received(subscribe(5, epoch=B))) == [Send(PEER, reset)]
 
 
 def test_what_is_not_led_here_is_not_answered() -> None:

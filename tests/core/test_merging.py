@@ -210,6 +210,27 @@ def test_a_new_life_of_the_leader_is_followed_from_its_start_with_everything_to_
     assert (desk.store[USERS].outbox_size, desk.store[USERS].place) == (1, place(0, epoch=B))
 
 
+def test_what_the_leader_has_kept_of_the_life_before_stays_read_and_confirmed() -> None:
+    rows = (Row(entry(), 1, 5), Row(entry("users/b", 2), 2, 8), Row(entry("users/c", 3), 3))
+    desk = following_desk(*rows, cursor=7)
+    assert desk.ask(FollowEpoch(USERS, A, B, 7)) == Position(place(7, epoch=B), applied=True)
+    acked = {key: row.acked for key in desk.store.table() if (row := desk.store[USERS].get(key)) is not None}
+    assert acked == {"users/a": 5, "users/b": None, "users/c": None}
+    assert (desk.store[USERS].outbox_size, desk.store[USERS].acked_max) == (2, 7)
+
+
+@pytest.mark.parametrize(
+    ("head", "floor", "after"),
+    [(7, 4, place(5, epoch=B, floor=4, head=7)), (7, 6, place(5, epoch=B, head=7)), (8, 4, place(0, epoch=B))],
+    ids=["all is there", "a re-sync begins again", "more was there"],
+)
+def test_a_node_reads_on_in_a_new_life_if_it_never_read_what_is_gone_there(head: int, floor: int, after: Place) -> None:
+    desk = following_desk(cursor=0)
+    desk.ask(MergePage(USERS, A, 0, (), (), 5, 0, head))
+    desk.ask(HearFloor(USERS, A, floor, 0))
+    assert desk.ask(FollowEpoch(USERS, A, B, 7)) == Position(after, applied=True)
+
+
 def test_what_an_earlier_life_of_the_leader_collected_still_lifts_our_writes_above_it() -> None:
     desk = following_desk(cursor=5)
     desk.ask(HearFloor(USERS, A, 4, WALL_NS + 50))
@@ -258,7 +279,7 @@ def test_for_whom_everything_was_forgotten_is_remembered_whatever_is_read_from_t
     desk.ask(fed(0, 7))
     desk.ask(HearFloor(USERS, A, 9, 90))
     desk.ask(MergeResync(USERS, A, 0, (entry("users/7", 7),), (1,), 9, 9, 90, 0, last=True))
-    assert desk.store[USERS].place == Place(A, 9, 9, 90, "theirs")
+    assert desk.store[USERS].place == Place(A, 9, 9, 90, "theirs", head=9)
 
 
 def test_a_resync_that_was_under_way_does_not_go_on_after_everything_was_forgotten() -> None:
@@ -334,9 +355,9 @@ def test_anothers_write_from_a_future_is_written_again_when_the_leader_has_nothi
 def test_anothers_write_from_a_future_is_dropped_and_everything_read_again_when_the_leader_has_another() -> None:
     ahead = entry(stamp=FAR_NS, origin=THEIRS)
     desk = following_desk(Row(ahead, 1), cursor=9, floor=2)
-    assert desk.ask(Restamp(USERS, (refused(ahead, held=True),))) == Position(place(0, floor=2), applied=True)
+    assert desk.ask(Restamp(USERS, (refused(ahead, held=True),))) == Position(place(0, floor=2, head=9), applied=True)
     assert desk.store.table() == {}
-    assert desk.store[USERS].place == place(0, floor=2)
+    assert desk.store[USERS].place == place(0, floor=2, head=9)
     assert notices(desk.effects) == [Withdrawn("users/a", "ahead of every clock, and left to its author")]
     assert only(desk.effects, Publish)[0].entries[0].deleted
 

@@ -305,7 +305,7 @@ def test_every_collection_shows_life_now_and_then() -> None:
 @pytest.mark.parametrize(
     ("body", "question"),
     [
-        (page(5, [entry()]), MergePage(USERS, A, 5, (entry(),), (6,), 6, 0)),
+        (page(5, [entry()]), MergePage(USERS, A, 5, (entry(),), (6,), 6, 0, 6)),
         (GONE, HearFloor(USERS, A, 9, 90)),
         (STALE, HearFloor(USERS, A, 9, 90)),
         (REPAIR, MendBuckets(USERS, A, (3,), (), ())),

@@ -28,6 +28,8 @@ from pivot.core.questions import (
     MergePage,
     MergePushed,
     MergeResync,
+    Misfit,
+    Patch,
     PushItem,
     Put,
     Question,
@@ -68,6 +70,7 @@ FAR_NS = WALL_NS + 3600 * 10**9
 CHANGING: list[tuple[Desk, Question]] = [
     (leading_desk(), Put("users/a", "1")),
     (leading_desk(), PushItem(USERS, "1")),
+    (leading_desk(Row(entry(data='{"a":1}'), 1)), Patch("users/a", '{"a":2}')),
     (leading_desk(Row(entry(), 1)), Remove(USERS)),
     (leading_desk(Row(entry(), 1)), MergePushed(USERS, 0, (entry(stamp=2, prev=0),))),
     (following_desk(Row(entry(), 1)), MergePage(USERS, A, 0, (entry(stamp=2, prev=0),), (1,), 1, 0)),
@@ -136,6 +139,44 @@ def test_a_write_is_answered_with_its_key_and_stamp_and_published() -> None:
     assert isinstance(pushed, Written)
     assert pushed.stamp == WALL_NS + 1
     assert desk.ask(ListKeys("users/")) == Keys(tuple(sorted(desk.store.table())))
+
+
+def test_a_patch_is_merged_into_what_an_earlier_question_of_the_batch_left() -> None:
+    desk = leading_desk(Row(entry("users/a", 5, '{"a":1}'), 1))
+    desk.stage(Put("users/a", '{"b":{"c":1}}'))
+    desk.stage(Patch("users/a", '{"b":{"d":2}}'))
+    desk.commit()
+    patched = desk.store.table()["users/a"]
+    assert (patched.created, patched.data) == (5, '{"b":{"c":1,"d":2}}')
+
+
+@pytest.mark.parametrize("row", [None, Row(entry(data=None), 1)])
+def test_a_patch_of_what_is_not_here_changes_nothing(row: Row | None) -> None:
+    desk = leading_desk(*([] if row is None else [row]))
+    assert desk.ask(Patch("users/a", "{}")) == Written((), ())
+    assert [type(effect) for effect in desk.effects] == [Reply]
+
+
+def test_a_patch_that_does_not_fit_changes_nothing() -> None:
+    desk = leading_desk(Row(entry(data="[]"), 1))
+    misfit = desk.ask(Patch("users/a", "{}"))
+    assert isinstance(misfit, Misfit)
+    assert "an array" in misfit.reason
+    assert [type(effect) for effect in desk.effects] == [Reply]
+
+
+@pytest.mark.parametrize(
+    ("first", "result"), [(Remove("users/a"), Written), (Put("users/a", "[]"), Misfit), (Wipe(USERS, "x"), Written)]
+)
+def test_the_refusal_of_a_patch_falls_with_the_commit_that_is_its_reason(first: Question, result: type) -> None:
+    """Else a client would be told that there is nothing, or nothing that fits, and there is."""
+    desk = following_desk(Row(entry(data="{}"), 1))
+    desk.stage(first)
+    assert isinstance(desk.stage(Patch("users/a", "{}")), result)
+    assert only(desk.effects, Persist)
+    before = desk.store[USERS].get("users/a")
+    desk.commit()
+    assert desk.store[USERS].get("users/a") != before
 
 
 def test_a_delete_that_finds_nothing_changes_nothing() -> None:

@@ -7,6 +7,7 @@ sees a version go back and a promise that is not kept, the bag sees an envelope 
 import heapq
 from collections import deque
 from collections.abc import Callable, Sequence
+from copy import deepcopy
 from functools import lru_cache
 from typing import Final, Protocol, final
 
@@ -175,14 +176,21 @@ class WatchedDisk:
         confirmed: (life of the upstream, key, stamp) of every version that it was known to hold.
     """
 
-    def __init__(self, store: StoreId, epoch: Epoch, watcher: DiskWatcher) -> None:
-        self.kept = Disk(store=store, epoch=epoch)
+    def __init__(self, store: StoreId, watcher: DiskWatcher) -> None:
+        self.kept = Disk(store=store, epoch=Epoch(f"{store}-begun"))
         self.failing = 0
         self.dying = ""
         self.limit_ns: Callable[[], int] = _no_limit
         self.collected: dict[str, Entry] = {}
         self.confirmed: dict[tuple[Epoch, str, int], None] = {}
         self._watcher = watcher
+
+    def copy(self) -> "WatchedDisk":
+        """A disk with the same on it."""
+        copy = WatchedDisk(self.store, self._watcher)
+        copy.kept = deepcopy(self.kept)
+        copy.collected, copy.confirmed = dict(self.collected), dict(self.confirmed)
+        return copy
 
     @property
     def store(self) -> StoreId:

@@ -1,6 +1,7 @@
 """`pivot backup` and `pivot restore`: one file, taken while the member runs, believed only when it proves itself."""
 
 import json
+import shutil
 import signal
 import socket
 import subprocess
@@ -100,6 +101,32 @@ def test_a_leader_is_restored_from_what_was_taken_while_all_wrote_and_its_nodes_
             assert "users/gone" not in values(server)
             assert ask("GET", f"{server.url}/settings")[1]["data"] == {"of": "the leader"}
         assert ask("GET", f"{again.url}/loose/key")[1]["data"] == "replicated nowhere"
+
+
+def test_an_older_file_of_a_leader_is_copied_back_by_hand_and_its_nodes_bring_the_rest(tmp_path: Path) -> None:
+    folder, copy = tmp_path / "leader", tmp_path / "copy"
+    with ExitStack() as stack:
+
+        def start(name: str, *flags: str) -> Serving:
+            data = ("--data", str(tmp_path / name))
+            return stack.enter_context(serving(tmp_path, *KEYS, "--name", name, *data, *flags))
+
+        leader = start("leader")
+        nodes = [start(name, "--leader", leader.url) for name in ("n1", "n2")]
+        assert ask("POST", f"{leader.url}/users/early", 0)[0] == 200
+        leader.stop()
+        shutil.copytree(folder, copy)
+        leader = start("leader", "--listen", leader.address)
+        expected = {"users/early": 0}
+        for number, server in enumerate([leader, *nodes] * 5):
+            assert ask("POST", f"{server.url}/users/{number}", number)[0] == 200
+            expected[f"users/{number}"] = number
+        eventually(lambda: all(values(server) == expected for server in (leader, *nodes)))
+        leader.stop()
+        shutil.rmtree(folder)
+        copy.rename(folder)
+        leader = start("leader", "--listen", leader.address)
+        eventually(lambda: all(values(server) == expected for server in (leader, *nodes)))
 
 
 def test_a_node_is_restored_with_what_its_leader_has_never_seen(tmp_path: Path) -> None:

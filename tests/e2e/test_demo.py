@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from pivot.__main__ import run
-from pivot.client import Item
+from pivot.replies import Item
 from simulator.experiment import demo
 from simulator.experiment.history import LedgerLine, Record
 from simulator.experiment.plan import Plan

@@ -8,8 +8,10 @@ from simulator import Plan, Run
 
 PLANS = sorted((Path(__file__).parent / "plans").glob("*.json"))
 OPEN = {
-    "leader-forgets-what-its-nodes-have": "a leader whose disk lost the end of its feed keeps its epoch: nodes that "
-    "are ahead of it get neither pages nor heartbeats, and what they confirmed is not offered again",
+    "ahead-of-time-by-a-leader-that-forgot-it": "versions too far ahead, whose author's store is lost: the leader in "
+    "its next life rejects them, nobody is left to write them again, and a node that has them drops them",
+    "clock-behind-after-it-was-ahead": "a wall clock more than `ahead_s_max` behind makes the store take its own rows "
+    "for too far ahead: its clock forgets them, and later writes have smaller stamps than what was read",
 }
 """Those that still fail, and why."""
 

@@ -51,7 +51,7 @@ def forgot(evidence: Evidence, member: str, key: str, stamp: int, begin_ns: int,
         if key not in reopening.shown:
             continue
         shown, has = reopening.shown[key], reopening.has.get(key)
-        if shown.stamp >= stamp and (has is None or shown.version > has.version):
+        if covers(evidence, key, shown.stamp, stamp) and (has is None or shown.version > has.version):
             return True
     return False
 

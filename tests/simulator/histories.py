@@ -140,8 +140,10 @@ def evidence(seed: int) -> Evidence:
         broken=tuple("bad" for _ in range(chance.choice((0, 0, 0, 1)))),
         crashes=tuple("bad" for _ in range(chance.choice((0, 0, 0, 1)))),
         reached={},
+        leader="leader",
+        potency={},
         settled=chance.random() < 0.8,
-        network=NetworkStatistics(0, 0, 0, {"overflow": 1} if chance.random() < 0.2 else {}, 0, 0),
+        network=NetworkStatistics(0, 0, 0, 0, 0, {"overflow": 1} if chance.random() < 0.2 else {}, 0, 0),
         trace=(),
     )
     return Evidence(plan, outcome)

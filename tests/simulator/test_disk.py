@@ -4,9 +4,9 @@ from collections.abc import Awaitable, Callable
 
 import pytest
 
-from pivot.core.collection import PutRow, Row, SetRetention
-from pivot.core.collection import Retention as Kept
+from pivot.core.collection import PutRow, Row
 from pivot.core.entry import Entry
+from pivot.engine.base import StoreImage
 from pivot.errors import StorageError
 from pivot.types import Epoch, StoreId
 from simulator.errors import BadConditionsError
@@ -109,20 +109,30 @@ def in_virtual_time(main: Callable[[EventHeap], Awaitable[None]]) -> None:
     run(main, seed=1)
 
 
-def test_after_a_crash_a_store_that_may_have_forgotten_begins_a_new_life_and_a_full_one_does_not() -> None:
+def opened(heap: EventHeap, one: Disk, life: str) -> Awaitable[StoreImage]:
+    return SimulatedEngine(DiskDrive(one, heap, new_id=lambda: life)).open()
+
+
+def test_every_life_knows_how_much_of_those_before_it_has_whatever_a_crash_took() -> None:
     async def main(heap: EventHeap) -> None:
-        for durability, epoch, floor in (("normal", "another", 0), ("full", "e", 5)):
-            one = disk(1, durability)  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
-            one.keep((SetRetention("users/*", Kept(floor=5, collected=9, since_ns=1, known=True)),))
-            for number in range(1, COMMITS):
-                one.keep((put(number),))
-            image = await SimulatedEngine(DiskDrive(one, heap)).open()
-            assert image.epoch == "e", "nothing has happened"
+        forgetful = 0
+        for seed in SEEDS:
+            one = disk(seed, "normal")
+            await opened(heap, one, "first")
+            one.keep((put(1),))
+            one.keep((put(2),))
+            await opened(heap, one, "second")
+            one.keep((put(3),))
             one.crash()
-            image = await SimulatedEngine(DiskDrive(one, heap)).open()
-            assert image.epoch == epoch
-            assert (one.retention("users/*").floor, one.retention("users/*").collected) == (floor, 9)
-            assert (await SimulatedEngine(DiskDrive(one, heap, new_id=lambda: "third")).open()).epoch == epoch
+            seq = 2 * len(one.rows)
+            image = await opened(heap, one, "third")
+            there = [life.epoch for life in image.lineage.lives]
+            lives = ["e", "first", "second"]
+            assert there == lives[: len(there)]
+            assert image.lineage.kept(Epoch("first")) == min(seq, 4)
+            assert image.lineage.kept(Epoch("second")) == (seq if "second" in there else 0)
+            forgetful += "second" not in there
+        assert 0 < forgetful < len(SEEDS)
 
     in_virtual_time(main)
 

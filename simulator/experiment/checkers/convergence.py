@@ -8,7 +8,6 @@ that of what users see: a tombstone and absence are the same. Linear in the numb
 from simulator.experiment.checkers.evidence import Evidence
 from simulator.experiment.checkers.violation import Violation
 from simulator.experiment.losses import Version
-from simulator.experiment.plan import LEADER
 
 
 def convergence(evidence: Evidence) -> list[Violation]:
@@ -20,15 +19,15 @@ def convergence(evidence: Evidence) -> list[Violation]:
     missing = [member for member in plan.members if member not in outcome.tables]
     if missing:
         return [Violation("convergence", "", f"{after} {', '.join(missing)} do not run")]
-    leader = _shown(evidence, LEADER)
-    for member in plan.members[1:]:
+    leader = _shown(evidence, outcome.leader)
+    for member in plan.members:
         table = _shown(evidence, member)
         for key in dict.fromkeys((*leader, *table)):
             ours, theirs = leader.get(key), table.get(key)
             if ours != theirs:
                 stamps = tuple(version[0] for version in (theirs, ours) if version is not None)
                 at_member, at_leader = _name(evidence, key, theirs), _name(evidence, key, ours)
-                sentence = f"{after} {member} has {key} = {at_member}, {LEADER} has {at_leader}"
+                sentence = f"{after} {member} has {key} = {at_member}, {outcome.leader} has {at_leader}"
                 return [Violation("convergence", key, sentence, evidence.ids(key, *stamps), stamps)]
     return []
 
@@ -40,9 +39,9 @@ def outbox(evidence: Evidence) -> list[Violation]:
         return []
     waiting = {member: count for member, count in outcome.outboxes.items() if count}
     if not waiting:
-        return [Violation("convergence", "", f"{LEADER} does not know of deletions that its nodes know")]
+        return [Violation("convergence", "", f"{outcome.leader} does not know of deletions that its nodes know")]
     return [
-        Violation("outbox", "", f"{member} still has {count} versions to offer that {LEADER} has not confirmed")
+        Violation("outbox", "", f"{member} still has {count} versions to offer that {outcome.leader} has not confirmed")
         for member, count in waiting.items()
     ]
 

@@ -91,7 +91,8 @@ class Evidence:
     def forgot(self, member: str, key: str, stamp: int, begin_ns: int, end_ns: int) -> bool:
         """Whether a member may have forgotten a version between two moments."""
         return any(
-            begin_ns <= at_ns <= end_ns and stamp <= most for at_ns, most in self.forgotten.get((member, key), ())
+            begin_ns <= at_ns <= end_ns and self.covers(key, most, stamp)  # it may have been written again before
+            for at_ns, most in self.forgotten.get((member, key), ())
         )
 
     def name(self, key: str, stamp: int) -> str:

@@ -26,15 +26,12 @@ from simulator.experiment.checkers.soundness import broken, crashes
 from simulator.experiment.checkers.staleness import staleness
 from simulator.experiment.checkers.survival import durability, lost_writes, resurrections
 from simulator.experiment.checkers.violation import Violation
-from simulator.experiment.operations import Confirm, Delete, Heal, Push, Read, Settle, Write
 from simulator.experiment.outcome import Outcome
 from simulator.experiment.plan import Plan
 
 Verdict: TypeAlias = Literal["ok", "unknown", "liveness", "correctness", "crash", "nondeterminism"]
 LIVENESS: Final = ("convergence", "settle", "outbox", "quiescence", "staleness")
 """Checkers that say that something came too late."""
-HARMLESS: Final = ("conflicts", "tombstones collected", "repairs", "commits kept", "versions written again")
-"""What is reached without any fault."""
 
 
 def check(plan: Plan, outcome: Outcome) -> tuple[Violation, ...]:
@@ -61,7 +58,7 @@ def check(plan: Plan, outcome: Outcome) -> tuple[Violation, ...]:
     )
 
 
-def verdict(plan: Plan, outcome: Outcome, violations: tuple[Violation, ...]) -> Verdict:
+def verdict(outcome: Outcome, violations: tuple[Violation, ...]) -> Verdict:
     """What a run is called."""
     found = {violation.checker: violation for violation in violations}
     if "determinism" in found:
@@ -72,18 +69,4 @@ def verdict(plan: Plan, outcome: Outcome, violations: tuple[Violation, ...]) -> 
         return "correctness"
     if found:
         return "liveness"
-    return "ok" if not has_faults(plan) or is_touched(outcome) else "unknown"
-
-
-def has_faults(plan: Plan) -> bool:
-    """Whether a plan wants anything to go wrong."""
-    weather = plan.weather
-    if weather.loss or weather.duplication:
-        return True
-    peaceful = Write | Push | Delete | Read | Confirm | Heal | Settle
-    return any(not isinstance(step.operation, peaceful) for step in plan.steps)
-
-
-def is_touched(outcome: Outcome) -> bool:
-    """Whether anything did go wrong."""
-    return any(what not in HARMLESS for what in outcome.reached)
+    return "ok" if not outcome.potency or any(outcome.potency.values()) else "unknown"

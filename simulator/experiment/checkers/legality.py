@@ -13,7 +13,6 @@ from pivot.core.entry import Entry, canonical
 from pivot.paths import matches
 from simulator.experiment.checkers.evidence import Evidence
 from simulator.experiment.checkers.violation import Violation
-from simulator.experiment.plan import LEADER
 
 
 def legality(evidence: Evidence) -> list[Violation]:
@@ -21,7 +20,7 @@ def legality(evidence: Evidence) -> list[Violation]:
     outcome = evidence.outcome
     if outcome.converged_s is None:
         return []  # what the leader lacks may still be on its way
-    there = {**outcome.collected, **outcome.tables[LEADER]}
+    there = {**outcome.collected, **outcome.tables[outcome.leader]}
     violations: list[Violation] = []
     for key, versions in evidence.versions.items():
         final = there.get(key)

@@ -11,6 +11,7 @@ from typing import Final
 
 from simulator.experiment.checkers.evidence import Evidence
 from simulator.experiment.checkers.violation import Violation
+from simulator.experiment.operations import Join
 from simulator.experiment.plan import Plan
 from simulator.world.latency import ConstantLatency, UniformLatency
 
@@ -24,10 +25,16 @@ _CROSSINGS: Final = 6
 
 def bound_s(plan: Plan) -> float | None:
     """How old a version may get in this plan's weather; None = there is no bound."""
-    weather = plan.weather
-    if weather.loss or not isinstance(weather.latency, UniformLatency | ConstantLatency):
-        return None
-    return STALE_HEARTBEATS * plan.knobs.heartbeat_s + _CROSSINGS * weather.latency.sample_ns(1.0) / 1e9
+    if any(isinstance(step.operation, Join) for step in plan.steps):
+        return None  # who joins late has nothing until then
+    slowest_s = 0.0
+    for weather in plan.weathers():
+        if weather.loss or weather.corruption or weather.reordering or weather.bandwidth:
+            return None
+        if not isinstance(weather.latency, UniformLatency | ConstantLatency):
+            return None
+        slowest_s = max(slowest_s, weather.latency.sample_ns(1.0) / 1e9)
+    return STALE_HEARTBEATS * plan.knobs.heartbeat_s + _CROSSINGS * slowest_s
 
 
 def staleness(evidence: Evidence) -> list[Violation]:

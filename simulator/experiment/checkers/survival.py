@@ -10,7 +10,6 @@ from simulator.experiment.checkers.evidence import Evidence
 from simulator.experiment.checkers.violation import Violation
 from simulator.experiment.history import LedgerLine
 from simulator.experiment.observer import Sighting
-from simulator.experiment.plan import LEADER
 
 
 def lost_writes(evidence: Evidence) -> list[Violation]:
@@ -32,7 +31,7 @@ def lost_writes(evidence: Evidence) -> list[Violation]:
 
 
 def _sentence(evidence: Evidence, line: LedgerLine) -> str:
-    there = evidence.outcome.tables[LEADER].get(line.key)
+    there = evidence.outcome.tables[evidence.outcome.leader].get(line.key)
     now = "nothing" if there is None else f"{there.data[:60] or 'a tombstone'} of {there.stamp}"
     return f"operation {line.id} ({line.kind} {line.key} at {line.member}, stamp {line.stamp}) was lost: there is {now}"
 

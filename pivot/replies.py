@@ -1,0 +1,63 @@
+"""Replies: what the answers of a server mean, for those who ask over HTTP.
+
+Layer: edge. Start at `decode`.
+"""
+
+from typing import Final, TypeVar
+
+import msgspec
+
+from pivot.errors import BadAnswerError, NotFoundError, RefusedError, TransportError
+from pivot.transport.http_client import one_line
+from pivot.types import JsonValue
+
+_ON_THE_WAY: Final = (413, 429, 500, 502, 503, 504)
+"""What a proxy may say, in its own words, for a server of ours that is behind it."""
+_T = TypeVar("_T")
+
+
+class Item(msgspec.Struct, frozen=True):
+    """An entry.
+
+    Attributes:
+        created: when this life of the key began, ns since the Unix epoch.
+        updated: when it was last replaced; 0 = never.
+        index: last segment of the path.
+        path: the key.
+        data: the value.
+    """
+
+    created: int
+    updated: int
+    index: str
+    path: str
+    data: JsonValue
+
+
+class _Error(msgspec.Struct):
+    error: str
+
+
+def decode(asked: str, text: bytes | str, kind: type[_T]) -> _T:
+    """What an answer, or a part of one, means.
+
+    Raises:
+        BadAnswerError: it means no such thing.
+    """
+    try:
+        return msgspec.json.decode(text, type=kind)
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
+        said = one_line(text if isinstance(text, bytes) else text.encode(errors="replace"))
+        raise BadAnswerError(asked, str(error), said) from None
+
+
+def refusal(asked: str, status: int, body: bytes) -> TransportError:
+    """The error that an answer which does not say yes is."""
+    try:
+        reason = msgspec.json.decode(body, type=_Error).error
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+        if status not in _ON_THE_WAY:
+            return BadAnswerError(asked, f"status {status} without a reason in JSON", one_line(body))
+        reason = one_line(body)
+    kind = NotFoundError if status == 404 else RefusedError
+    return kind(asked, status, reason)
