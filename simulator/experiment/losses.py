@@ -11,6 +11,7 @@ Start at `Losses.covers`.
 """
 
 from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
 from typing import Final, TypeAlias, final
 
 from pivot.core.collection import Change, PutRow
@@ -23,6 +24,7 @@ NOTHING: Final[Version] = (0, False, 0, "")
 
 
 @final
+@dataclass(slots=True)
 class Losses:
     """Everything that a checker has to forgive in one run.
 
@@ -31,10 +33,9 @@ class Losses:
         appeared: (key, stamp) of versions that a crash left on a disk before anybody was told.
     """
 
-    def __init__(self) -> None:
-        self.reissues: dict[str, list[tuple[int, int]]] = {}
-        self.appeared: dict[tuple[str, int], None] = {}
-        self._gone: dict[str, list[tuple[Version, Version]]] = {}
+    reissues: dict[str, list[tuple[int, int]]] = field(default_factory=dict[str, list[tuple[int, int]]])
+    appeared: dict[tuple[str, int], None] = field(default_factory=dict[tuple[str, int], None])
+    _gone: dict[str, list[tuple[Version, Version]]] = field(default_factory=dict[str, list[tuple[Version, Version]]])
 
     def note_loss(self, before: Mapping[str, Entry], left: Iterable[Mapping[str, Entry]]) -> int:
         """A store knew `before`; these tables are what is left anywhere. Returns how many versions are gone."""
