@@ -43,10 +43,10 @@ def run(arguments: list[str]) -> int:
 
 def _command(arguments: list[str]) -> int:
     gc.disable()  # so many definitions are made on the way to a command, and no garbage: a tenth of `pivot --help`
-    from pivot import cli, verbs
+    from pivot import cli, experiments, verbs
 
     command, bound, _ = cli.app.parse_args(arguments, exit_on_error=False, print_error=False)
-    if command.__module__ in (cli.__name__, verbs.__name__):  # else it is help, which is as short
+    if command.__module__ in (cli.__name__, experiments.__name__, verbs.__name__):  # else it is help, which is as short
         gc.enable()
     result = command(*bound.args, **bound.kwargs)
     return result if isinstance(result, int) else OK

@@ -12,7 +12,7 @@ from typing import Annotated, Literal
 
 from cyclopts import App, Group, Parameter
 
-from pivot import verbs
+from pivot import experiments, verbs
 from pivot.verbs import LOCAL, Json
 
 app = App(
@@ -31,6 +31,8 @@ File = Annotated[str, Parameter(allow_leading_hyphen=True)]  # - is stdin or std
 for _verb in (verbs.get, verbs.set, verbs.push, verbs.patch, verbs.ls, verbs.watch, verbs.status, verbs.followers):
     app.command(_verb, group=_DATA)
 app.command(verbs.delete, name="del", group=_DATA)
+experiments.sim.group = _RUN
+app.command(experiments.sim)
 
 
 @app.command(group=_RUN)
@@ -130,42 +132,6 @@ def serve(
         log_level=log_level,
     )
     serve(flags.over(read_settings(config)) if config is not None else flags)
-
-
-sim = App(name="sim", help="Experiments in the simulator: fuzz plans, replay one.", group=_RUN)
-app.command(sim)
-
-
-@sim.command
-def fuzz(
-    *,
-    trials: Annotated[int, Parameter(help="How many plans.")] = 100,
-    seed: Annotated[int, Parameter(help="Seed of the first plan; the others follow it.")] = 0,
-    nodes: Annotated[int | None, Parameter(help="Nodes in each plan; none: 1 to 4.")] = None,
-    nemesis: Annotated[str | None, Parameter(help="Kinds of faults, comma separated; none: all.")] = None,
-    runs: Annotated[Path, Parameter(help="Folder for plans that fail.")] = Path("runs"),
-    as_json: Json = False,
-) -> int:
-    """Play drawn plans and check each; a plan that fails is saved."""
-    from simulator.commands import fuzz
-
-    return fuzz(trials=trials, seed=seed, nodes=nodes, nemesis=nemesis, runs=runs, as_json=as_json)
-
-
-@sim.command
-def replay(file: Path, /, *, as_json: Json = False) -> int:
-    """Play the plan in a file."""
-    from simulator.commands import replay
-
-    return replay(file, as_json=as_json)
-
-
-@sim.command
-def draw(seed: int, /, *, nodes: int | None = None) -> None:
-    """Print the plan that a seed draws."""
-    from simulator.experiment.draw import draw
-
-    sys.stdout.write(draw(seed, nodes=nodes).to_json().decode() + "\n")
 
 
 @app.command(group=_STORE)

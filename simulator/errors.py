@@ -12,14 +12,21 @@ Layer: simulator (bottom). A branch of the tree in `pivot.errors`.
     |-- BadTopologyError             a topology or a partition contradicts itself
     |-- BadConditionsError           a latency or probability that cannot be
     |-- BadPlanError                 a plan that cannot be played
+    |-- UnknownBugError              no bug of this name can be planted
+    |-- NoCampaignError              a folder does not hold a campaign
+    |-- CrewError                    trials cannot be played the way it was asked for
+    |-- CrewUnreachableError         the cluster that should play them does not answer
     `-- LiveClusterError             real processes did not do what a plan needs
 
 Messages name the thing, the value and the limit.
 """
 
+import traceback
 from collections.abc import Iterable
+from pathlib import Path
+from typing import cast
 
-from pivot.errors import MisuseError, PivotError
+from pivot.errors import MisuseError, PivotError, TransportError
 
 
 class SimulationError(PivotError):
@@ -124,5 +131,43 @@ class BadPlanError(SimulationError, MisuseError):
         self.path = path
 
 
+class UnknownBugError(SimulationError, MisuseError):
+    """No bug of this name can be planted."""
+
+    def __init__(self, name: str, reason: str) -> None:
+        super().__init__(f"bug {name!r} is not the name of one, module:function: {reason}")
+
+
+class NoCampaignError(SimulationError, MisuseError):
+    """A folder does not hold a campaign that can be read."""
+
+    def __init__(self, folder: object, reason: str) -> None:
+        super().__init__(f"no campaign in {folder}: {reason}")
+
+
+class CrewError(SimulationError, MisuseError):
+    """Nobody can play trials the way it was asked for."""
+
+
+class CrewUnreachableError(SimulationError, TransportError):
+    """A cluster that should play trials does not answer."""
+
+
 class LiveClusterError(SimulationError):
     """Real processes did not do what a plan needs."""
+
+
+def crash_site(error: BaseException) -> str:
+    """What was first wrong and where, in one line: of a group of exceptions the first, of a chain its root."""
+    seen: list[BaseException] = []  # a chain may bite its own tail: exceptions are raised again by whoever stops a run
+    inner: BaseException | None = error
+    while inner is not None and not any(inner is each for each in seen):
+        error = inner
+        seen.append(error)
+        if isinstance(error, BaseExceptionGroup):
+            inner = cast("BaseExceptionGroup[BaseException]", error).exceptions[0]
+        else:
+            inner = error.__cause__ or error.__context__
+    frames = traceback.extract_tb(error.__traceback__)
+    place = f" at {Path(frames[-1].filename).name}:{frames[-1].lineno} in {frames[-1].name}" if frames else ""
+    return f"{error!r}{place}"

@@ -50,6 +50,7 @@ class Clients:
         record = Record(
             id=len(self.records) + 1,
             member=operation.member,
+            client=operation.client or operation.member,
             kind=kind,
             target=target,
             value=operation.value if isinstance(operation, Write | Push) else None,
@@ -58,14 +59,16 @@ class Clients:
         self.records.append(record)
         self._trace.record(now_ns, "op", operation.member, label=kind, why="invoke", payload=target.encode())
         if host.member is None:
-            record.outcome, record.reason = "fail", f"{operation.member} does not run"
+            record.outcome, record.code, record.reason = "fail", "down", f"{operation.member} does not run"
             return
-        if host.running:
+        failed = host.disk_statistics().failed
+        record.disk_failed = (failed, failed)
+        if host.running and not host.pulse.burdened:
             look = partial(self._look, record, host, host.lives, host.pulse.stops)
             self._heap.post_at(now_ns + self._patience_ns, look)
-        host.member.ask(question, partial(self._answered, record))
+        host.member.ask(question, partial(self._answered, record, host))
 
-    def _answered(self, record: Record, result: Result) -> None:
+    def _answered(self, record: Record, host: Host, result: Result) -> None:
         record.answered_s = self._heap.now_ns / 1e9
         match result:
             case Written():
@@ -73,10 +76,13 @@ class Clients:
                 record.changes = dict(zip(result.keys, result.stamps, strict=True))
             case Entries():
                 record.outcome = "ok"
-                record.value = msgspec.json.decode(result.entries[0].data) if result.entries else None
+                entry = result.entries[0] if result.entries else None
+                record.value = None if entry is None else msgspec.json.decode(entry.data)
+                record.saw = 0 if entry is None else entry.stamp
             case Failed():
                 record.outcome = "info" if result.code == "stopped" else "fail"
-                record.reason = result.reason
+                record.code, record.reason = result.code, result.reason
+                record.disk_failed = (record.disk_failed[0], host.disk_statistics().failed)
             case _:
                 raise AssertionError(f"a client was answered with {result!r}")
         payload = msgspec.json.encode(record.value if record.kind == "read" else record.changes)
@@ -85,7 +91,7 @@ class Clients:
         )
 
     def _look(self, record: Record, host: Host, life: int, stops: int) -> None:
-        ran = host.member is not None and host.lives == life and host.pulse.stops == stops
+        ran = host.member is not None and host.lives == life and host.pulse.stops == stops and not host.pulse.burdened
         if ran and record.answered_s is None:
             self.late.append(record)
 

@@ -18,9 +18,10 @@ from rich.table import Table
 from pivot.printing import Out
 from pivot.types import JsonValue
 from simulator.experiment.history import LedgerLine
-from simulator.experiment.operations import Delete, Operation, Write, crash, delete, restart, settle, write
+from simulator.experiment.operations import Delete, Operation, Write
 from simulator.experiment.plan import LEADER, Plan, Step
 from simulator.experiment.simulation import Run
+from simulator.experiment.verbs import crash, delete, restart, settle, write
 from simulator.live.cluster import live_cluster
 from simulator.live.player import LiveOutcome, play_live
 

@@ -28,6 +28,7 @@ class Record(msgspec.Struct, kw_only=True):
     Attributes:
         id: number of the operation, in order of invocation.
         member: whom the client asked.
+        client: who asked; operations of one client are a session, those without a client are in none.
         kind: `write`, `push`, `delete` or `read`.
         target: the key or pattern it named.
         value: what was written, or what a read found; None for a delete, and where nothing was found.
@@ -35,11 +36,15 @@ class Record(msgspec.Struct, kw_only=True):
         answered_s: when the answer came, s; None = there was none.
         outcome: what the client knows.
         changes: what was changed, when acknowledged: key -> stamp it was given, ns.
-        reason: why it was not acknowledged.
+        saw: stamp of the version that a read found, ns; 0 = none was there.
+        code: why it was not acknowledged, in a word: `down` = the member does not run, else see `Failed.code`.
+        reason: likewise, for people.
+        disk_failed: commits that its member's disk had refused when this was asked, and when it was answered.
     """
 
     id: int
     member: str
+    client: str = ""
     kind: Kind
     target: str
     value: JsonValue
@@ -47,7 +52,10 @@ class Record(msgspec.Struct, kw_only=True):
     answered_s: float | None = None
     outcome: Outcome = "info"
     changes: dict[str, int] = msgspec.field(default_factory=dict[str, int])
+    saw: int = 0
+    code: str = ""
     reason: str = ""
+    disk_failed: tuple[int, int] = (0, 0)
 
 
 class LedgerLine(msgspec.Struct, frozen=True):

@@ -11,10 +11,15 @@ Start at `Losses.covers`.
 """
 
 from collections.abc import Iterable, Mapping
-from typing import final
+from typing import Final, TypeAlias, final
 
 from pivot.core.collection import Change, PutRow
 from pivot.core.entry import Entry
+
+Version: TypeAlias = tuple[int, bool, int, str]
+"""What the order compares; see `Entry.version`."""
+NOTHING: Final[Version] = (0, False, 0, "")
+"""Less than every version."""
 
 
 @final
@@ -29,7 +34,7 @@ class Losses:
     def __init__(self) -> None:
         self.reissues: dict[str, list[tuple[int, int]]] = {}
         self.appeared: dict[tuple[str, int], None] = {}
-        self._gone: dict[str, list[tuple[int, int]]] = {}
+        self._gone: dict[str, list[tuple[Version, Version]]] = {}
 
     def note_loss(self, before: Mapping[str, Entry], left: Iterable[Mapping[str, Entry]]) -> int:
         """A store knew `before`; these tables are what is left anywhere. Returns how many versions are gone."""
@@ -39,8 +44,8 @@ class Losses:
             versions = [table[key] for table in tables if key in table]
             if any(other.version >= entry.version for other in versions):
                 continue
-            least = max((other.stamp for other in versions), default=0)
-            self._gone.setdefault(key, []).append((least, entry.stamp))
+            least = max((other.version for other in versions), default=NOTHING)
+            self._gone.setdefault(key, []).append((least, entry.version))
             count += 1
         return count
 
@@ -60,8 +65,15 @@ class Losses:
 
     def gone(self, key: str, stamp: int) -> bool:
         """Whether a version, under this or a later stamp, ended with the only stores that knew it."""
-        if any(least < stamp <= most for least, most in self._gone.get(key, ())):
+        if any(least[0] < stamp <= most[0] for least, most in self._gone.get(key, ())):
             return True
+        return any(before >= stamp > after and self.gone(key, after) for before, after in self.reissues.get(key, ()))
+
+    def gone_version(self, key: str, version: Version) -> bool:
+        """As `gone`, of just this one of versions with equal stamps."""
+        if any(least < version <= most for least, most in self._gone.get(key, ())):
+            return True
+        stamp = version[0]
         return any(before >= stamp > after and self.gone(key, after) for before, after in self.reissues.get(key, ()))
 
     def covers(self, key: str, there: int, written: int) -> bool:

@@ -1,22 +1,20 @@
-"""Operations: what can happen in a plan, and the verbs by which people write it.
+"""Operations: what can happen in a plan, as plain data; people write them with the verbs of `verbs`.
 
-Layer: simulator/experiment. A fault sets a state that lasts until another one changes it, or the safety phase ends.
-Start at `Operation`.
+Layer: simulator/experiment. A fault that sets a state is a block: it has a start (the time of its step), a target, and
+an end: after `for_s`, or when an operation ends it, at last with the safety phase. Start at `Operation`.
 """
 
-from collections.abc import Iterable
-from typing import TypeAlias
+from typing import Final, TypeAlias
 
 import msgspec
 
-from pivot.errors import PivotError
-from pivot.paths import check_key, check_list, check_pattern
 from pivot.types import JsonValue
-from simulator.errors import BadPlanError
+from simulator.world.cut import Difference
 from simulator.world.disk import Trouble
+from simulator.world.link import How
 
 
-class _Operation(msgspec.Struct, frozen=True, forbid_unknown_fields=True, tag_field="do"):
+class _Operation(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=True, tag_field="do"):
     """Something that happens at a time."""
 
 
@@ -26,6 +24,7 @@ class Write(_Operation, frozen=True, tag="write"):
     member: str
     key: str
     value: JsonValue
+    client: str = ""
 
 
 class Push(_Operation, frozen=True, tag="push"):
@@ -34,6 +33,7 @@ class Push(_Operation, frozen=True, tag="push"):
     member: str
     pattern: str
     value: JsonValue
+    client: str = ""
 
 
 class Delete(_Operation, frozen=True, tag="delete"):
@@ -41,6 +41,7 @@ class Delete(_Operation, frozen=True, tag="delete"):
 
     member: str
     pattern: str
+    client: str = ""
 
 
 class Read(_Operation, frozen=True, tag="read"):
@@ -48,6 +49,7 @@ class Read(_Operation, frozen=True, tag="read"):
 
     member: str
     key: str
+    client: str = ""
 
 
 class Confirm(_Operation, frozen=True, tag="confirm"):
@@ -56,48 +58,189 @@ class Confirm(_Operation, frozen=True, tag="confirm"):
     member: str
 
 
-class Partition(_Operation, frozen=True, tag="partition"):
-    """Cut all links between different groups."""
+class _Lasting(_Operation, frozen=True, kw_only=True):
+    """A fault that sets a state.
+
+    Attributes:
+        for_s: how long, s; None = until another operation ends it. With the safety phase it ends in any case.
+    """
+
+    for_s: float | None = None
+
+
+class _Cut(_Lasting, frozen=True, kw_only=True):
+    """A fault that cuts links.
+
+    Attributes:
+        how: what becomes of messages: `drop` loses them, `hold` keeps them until it heals and lets them go on in
+            order, `reset` loses them, also those under way, and both sides hear of it.
+    """
+
+    how: How = "drop"
+
+
+class Partition(_Cut, frozen=True, tag="partition"):
+    """Cut all links between different groups; members in no group keep theirs (a bridge is such a member)."""
 
     groups: tuple[tuple[str, ...], ...]
 
 
-class Isolate(_Operation, frozen=True, tag="isolate"):
+class Isolate(_Cut, frozen=True, tag="isolate"):
     """Cut all links of a member."""
 
     member: str
 
 
-class CutOneWay(_Operation, frozen=True, tag="cut_one_way"):
+class CutOneWay(_Cut, frozen=True, tag="cut_one_way"):
     """Cut the links from some members to others, not the way back."""
 
     sources: tuple[str, ...]
     destinations: tuple[str, ...]
 
 
+class CutLinks(_Cut, frozen=True, tag="cut_links"):
+    """Cut these links, each (from, to)."""
+
+    links: tuple[tuple[str, str], ...]
+
+
+class Ring(_Cut, frozen=True, tag="ring"):
+    """Leave to these members only the links to their neighbours in this order, the first being one of the last."""
+
+    members: tuple[str, ...]
+
+
+class SmallestCut(_Cut, frozen=True, tag="smallest_cut"):
+    """Cut the fewest links without which a member cannot reach another; `weighted` = of the least total weight."""
+
+    member: str
+    target: str
+    weighted: bool = False
+
+
+class Flap(_Lasting, frozen=True, tag="flap"):
+    """Make a cut and heal it, again and again.
+
+    Attributes:
+        cut: what is cut.
+        period_s: how long a cut and the pause after it take together, s.
+        duty: which part of it the cut lasts.
+        jitter: by which part a period may be longer or shorter.
+    """
+
+    cut: "SimpleCut"
+    period_s: float = 1.0
+    duty: float = 0.5
+    jitter: float = 0.0
+
+
+class Swizzle(_Cut, frozen=True, tag="swizzle"):
+    """Isolate members one after another, then let them come back in another order.
+
+    Attributes:
+        members: in the order in which they are cut off.
+        healed: the same in the order in which they come back.
+        gap_s: how long after one the next, s.
+    """
+
+    members: tuple[str, ...]
+    healed: tuple[str, ...]
+    gap_s: float = 1.0
+
+
 class Heal(_Operation, frozen=True, tag="heal"):
-    """Heal all links."""
+    """Heal all links; `how` = only of cuts that do this to messages."""
+
+    how: How | None = None
 
 
-class Crash(_Operation, frozen=True, tag="crash"):
-    """End a member without warning; what it has on disk stays."""
+class Weather(_Lasting, frozen=True, tag="weather"):
+    """Let the links from some members to others have other weather; no members = all.
+
+    Attributes:
+        difference: what is other there than the plan says.
+        sources: from where.
+        destinations: to where.
+    """
+
+    difference: Difference
+    sources: tuple[str, ...] = ()
+    destinations: tuple[str, ...] = ()
+
+
+class Calm(_Operation, frozen=True, tag="calm"):
+    """Let all links have the weather that the plan says."""
+
+
+class Crash(_Lasting, frozen=True, tag="crash"):
+    """End a member without warning; what it has on disk stays. After `for_s` it starts again."""
+
+    member: str
+
+
+class Stop(_Lasting, frozen=True, tag="stop"):
+    """End a member in good order; what it has on disk stays, synced. After `for_s` it starts again."""
 
     member: str
 
 
 class Restart(_Operation, frozen=True, tag="restart"):
-    """Start a crashed member with what is on its disk; without a disk it starts empty."""
+    """Start a member that does not run with what is on its disk; without a disk it starts empty."""
 
     member: str
 
 
-class Wipe(_Operation, frozen=True, tag="wipe"):
-    """End a member without warning, and lose its disk."""
+class RollingRestart(_Operation, frozen=True, tag="rolling_restart"):
+    """Stop members in good order and start them again, one after another.
+
+    Attributes:
+        members: in this order.
+        down_s: how long each is away, s.
+        gap_s: how long after the start of one the next is stopped, s.
+    """
+
+    members: tuple[str, ...]
+    down_s: float = 0.5
+    gap_s: float = 0.5
+
+
+class Wipe(_Lasting, frozen=True, tag="wipe"):
+    """End a member without warning, and lose its disk. After `for_s` it starts again, empty."""
 
     member: str
 
 
-class Pause(_Operation, frozen=True, tag="pause"):
+class Replace(_Operation, frozen=True, tag="replace"):
+    """Another machine takes a member's place under the same address at once, with an empty disk."""
+
+    member: str
+
+
+class Join(_Operation, frozen=True, tag="join"):
+    """Start a member for the first time: before, it does not run."""
+
+    member: str
+
+
+class Backup(_Operation, frozen=True, tag="backup"):
+    """Copy a member's disk; the member may run meanwhile."""
+
+    member: str
+
+
+class Restore(_Operation, frozen=True, tag="restore"):
+    """End a member without warning, put the copy of its disk back in its place, and start it."""
+
+    member: str
+
+
+class Promote(_Operation, frozen=True, tag="promote"):
+    """Let all follow another leader: whoever runs is stopped in good order and started with the new configuration."""
+
+    member: str
+
+
+class Pause(_Lasting, frozen=True, tag="pause"):
     """Stop a member's process (SIGSTOP); what arrives meanwhile waits."""
 
     member: str
@@ -109,18 +252,45 @@ class Resume(_Operation, frozen=True, tag="resume"):
     member: str
 
 
-class SetDisk(_Operation, frozen=True, tag="disk"):
+class Burden(_Lasting, frozen=True, tag="burden"):
+    """Let a member's processor take so much longer for each event, s; 0 = as it should."""
+
+    member: str
+    slow_s: float
+
+
+class SetDisk(_Lasting, frozen=True, tag="disk"):
     """Set how a member's disk misbehaves; no trouble = it does not."""
 
     member: str
     trouble: Trouble = Trouble()
 
 
-class Skew(_Operation, frozen=True, tag="skew"):
+class Rot(_Operation, frozen=True, tag="rot"):
+    """Let a bit on a member's disk flip; when its store is opened next, that is refused, and it gets an empty disk."""
+
+    member: str
+
+
+class Skew(_Lasting, frozen=True, tag="skew"):
     """Set how far a member's wall clock is ahead, s (negative: behind)."""
 
     member: str
     ahead_s: float
+
+
+class Jump(_Lasting, frozen=True, tag="jump"):
+    """Let a member's wall clock jump, s (negative: back)."""
+
+    member: str
+    by_s: float
+
+
+class Drift(_Lasting, frozen=True, tag="drift"):
+    """Let a member's wall clock go too fast by so many millionths (negative: too slow; -1,000,000: it stands still)."""
+
+    member: str
+    ppm: float
 
 
 class Settle(_Operation, frozen=True, tag="settle"):
@@ -128,12 +298,18 @@ class Settle(_Operation, frozen=True, tag="settle"):
 
 
 Workload: TypeAlias = Write | Push | Delete | Read
-Cut: TypeAlias = Partition | Isolate | CutOneWay | Heal
+SimpleCut: TypeAlias = Partition | Isolate | CutOneWay | CutLinks | Ring | SmallestCut
+"""What cuts links once."""
+LinkFault: TypeAlias = SimpleCut | Flap | Swizzle | Heal | Weather | Calm
 """What happens to links."""
-Upset: TypeAlias = Crash | Restart | Wipe | Pause | Resume | SetDisk | Skew
+ClockFault: TypeAlias = Skew | Jump | Drift
+ProcessFault: TypeAlias = Crash | Stop | Restart | Wipe | Replace | Join | Restore | Pause | Resume | Burden
+Upset: TypeAlias = ProcessFault | ClockFault | Backup | SetDisk | Rot
 """What happens to one member's machine."""
-Fault: TypeAlias = Cut | Upset
+Fault: TypeAlias = LinkFault | Upset | RollingRestart | Promote
 Operation: TypeAlias = Workload | Confirm | Fault | Settle
+REPAIRS: Final = (Heal, Calm, Restart, Join, Resume, Backup)
+"""What makes nothing worse."""
 
 
 def named_by(operation: Operation) -> tuple[str, ...]:
@@ -141,119 +317,19 @@ def named_by(operation: Operation) -> tuple[str, ...]:
     match operation:
         case Partition():
             return tuple(member for group in operation.groups for member in group)
-        case CutOneWay():
+        case CutOneWay() | Weather():
             return (*operation.sources, *operation.destinations)
-        case Heal() | Settle():
+        case CutLinks():
+            return tuple(member for link in operation.links for member in link)
+        case Ring() | RollingRestart():
+            return operation.members
+        case Swizzle():
+            return (*operation.members, *operation.healed)
+        case SmallestCut():
+            return (operation.member, operation.target)
+        case Flap():
+            return named_by(operation.cut)
+        case Heal() | Settle() | Calm():
             return ()
         case _:
             return (operation.member,)
-
-
-def check_operation(path: str, operation: Operation, members: tuple[str, ...]) -> None:
-    """Refuse what cannot be played.
-
-    Raises:
-        BadPlanError: names the path of the wrong field; `path` is that of the operation.
-    """
-    for member in named_by(operation):
-        if member not in members:
-            raise BadPlanError(path, f"names {member!r}, members are {', '.join(members)[:200]}")
-    if isinstance(operation, Confirm) and operation.member != members[0]:
-        raise BadPlanError(f"{path}.member", f"is {operation.member!r}, only {members[0]} has followers")
-    try:
-        match operation:
-            case Write() | Read():
-                check_key(operation.key)
-            case Push():
-                check_list(operation.pattern)
-            case Delete():
-                check_pattern(operation.pattern)
-            case _:
-                pass
-    except PivotError as error:
-        raise BadPlanError(path, str(error)) from None
-
-
-def write(member: str, key: str, value: JsonValue) -> Write:
-    """A client sets `key` at `member`."""
-    return Write(member, key, value)
-
-
-def push(member: str, pattern: str, value: JsonValue) -> Push:
-    """A client adds an entry to the list `pattern` at `member`."""
-    return Push(member, pattern, value)
-
-
-def delete(member: str, pattern: str) -> Delete:
-    """A client deletes `pattern` at `member`."""
-    return Delete(member, pattern)
-
-
-def read(member: str, key: str) -> Read:
-    """A client reads `key` at `member`."""
-    return Read(member, key)
-
-
-def confirm(member: str) -> Confirm:
-    """The operator says that the list of `member`'s followers is complete."""
-    return Confirm(member)
-
-
-def partition(*groups: Iterable[str]) -> Partition:
-    """Cut all links between different groups; members in no group keep theirs."""
-    return Partition(tuple(tuple(sorted(group)) for group in groups))
-
-
-def isolate(member: str) -> Isolate:
-    """Cut all links of `member`."""
-    return Isolate(member)
-
-
-def cut_one_way(sources: Iterable[str], destinations: Iterable[str]) -> CutOneWay:
-    """Cut the links from `sources` to `destinations`, not the way back."""
-    return CutOneWay(tuple(sorted(sources)), tuple(sorted(destinations)))
-
-
-def heal() -> Heal:
-    """Heal all links."""
-    return Heal()
-
-
-def crash(member: str) -> Crash:
-    """End `member` without warning."""
-    return Crash(member)
-
-
-def restart(member: str) -> Restart:
-    """Start `member` again."""
-    return Restart(member)
-
-
-def wipe(member: str) -> Wipe:
-    """End `member` without warning, and lose its disk."""
-    return Wipe(member)
-
-
-def pause(member: str) -> Pause:
-    """Stop `member`'s process (SIGSTOP)."""
-    return Pause(member)
-
-
-def resume(member: str) -> Resume:
-    """Let `member`'s process go on (SIGCONT)."""
-    return Resume(member)
-
-
-def disk(member: str, *, slow_s: float = 0.0, fail: float = 0.0, full: bool = False, lies: bool = False) -> SetDisk:
-    """Set how `member`'s disk misbehaves from now on; without any trouble it is a good one again."""
-    return SetDisk(member, Trouble(slow_s=slow_s, fail=fail, full=full, lies=lies))
-
-
-def settle() -> Settle:
-    """Wait until all members that run are equal; what follows is that much later."""
-    return Settle()
-
-
-def skew(member: str, ahead_s: float) -> Skew:
-    """Set how far `member`'s wall clock is ahead, s."""
-    return Skew(member, ahead_s)

@@ -14,10 +14,12 @@ from msgspec import structs
 from pivot.config import Knobs
 from pivot.types import JsonValue
 from simulator.experiment.checkers import Verdict, Violation, check, verdict
+from simulator.experiment.checkers.explaining import differs, explain
 from simulator.experiment.history import LedgerLine, Record
 from simulator.experiment.operations import Operation
+from simulator.experiment.outcome import Outcome
 from simulator.experiment.plan import Durability, Plan, Step
-from simulator.experiment.world import Outcome, play
+from simulator.experiment.world import play
 from simulator.runtimes.base import RuntimeName
 from simulator.world.link import Conditions
 from simulator.world.trace import TraceEvent
@@ -104,10 +106,19 @@ class Run:
         """Play a plan; see `play`."""
         return cls(plan, play(plan, keep_trace=keep_trace, runtime=runtime))
 
+    def explained(self) -> "Run":
+        """This run with its trace, and with the messages that carried what its violations are about.
+
+        Played again unless its trace was kept; if it is not the same run then, that is its one violation.
+        """
+        run = self if self.trace else Run.of(self.plan, keep_trace=True)
+        run.violations = differs(self.outcome, run.outcome) or explain(run.violations, run.trace)
+        return run
+
     @property
     def verdict(self) -> Verdict:
-        """`ok`, `liveness` (did not converge in time) or `correctness`."""
-        return verdict(self.violations)
+        """What the run is called; see `checkers.judging`."""
+        return verdict(self.outcome, self.violations)
 
     @property
     def seed(self) -> int:

@@ -11,86 +11,39 @@ from functools import partial
 from operator import attrgetter
 from typing import Final, assert_never, final
 
-import msgspec
-
-from pivot.core.collection import Change, DropRow
 from pivot.core.entry import Entry
 from pivot.core.notices import ActorRestarted, Collected, Conflict, Diverged, Notice, Reissued, Rejected, Withdrawn
 from pivot.core.questions import ConfirmFollowers, Result
+from simulator.errors import crash_site
 from simulator.experiment.clients import PATIENCE_NS, Clients
-from simulator.experiment.history import LedgerLine, Record, final_stamps, ledger
+from simulator.experiment.history import final_stamps, ledger
 from simulator.experiment.host import Host
 from simulator.experiment.losses import Losses
+from simulator.experiment.nemesis import Nemesis
+from simulator.experiment.observer import Observer
 from simulator.experiment.operations import (
     Confirm,
-    Crash,
-    CutOneWay,
     Delete,
     Fault,
-    Heal,
-    Isolate,
-    Partition,
-    Pause,
+    Join,
     Push,
     Read,
-    Restart,
-    Resume,
     SetDisk,
     Settle,
-    Skew,
-    Wipe,
     Workload,
     Write,
 )
-from simulator.experiment.plan import LEADER, Plan
+from simulator.experiment.outcome import Outcome
+from simulator.experiment.plan import Plan
 from simulator.runtimes import kernel
 from simulator.runtimes.base import Runtime, RuntimeName
-from simulator.world.disk import DiskStatistics, Trouble
-from simulator.world.network import Network, NetworkStatistics
+from simulator.world.disk import DiskStatistics
+from simulator.world.network import Network
 from simulator.world.rng import Streams
-from simulator.world.topology import star
-from simulator.world.trace import Trace, TraceEvent
+from simulator.world.trace import Trace
 
 LOOK_NS: Final = 100_000_000
 """How often the world looks whether it has converged: 0.1 s."""
-
-
-class Outcome(msgspec.Struct, frozen=True, kw_only=True):
-    """What a played plan left behind.
-
-    Attributes:
-        hash: rolling hash over everything that happened.
-        events: how many events that were.
-        converged_s: when all members were equal for good, and nothing was left to say; None = never.
-        ended_s: virtual time at the end.
-        tables: member -> key -> version at the end, tombstones included.
-        records: what clients saw.
-        late: operations that a member left without an answer although it ran.
-        ledger: what became of every acknowledged write.
-        conflicts: lost updates that members reported.
-        appeared: (key, stamp) of versions that members wrote on their own, or that a crash left behind untold.
-        broken: what members said that only a bug makes them say.
-        reached: how often what happened; a fault that touched nothing proves nothing.
-        settled: whether members became equal in time at every `settle`.
-        network: what the network did.
-        trace: every event, when they were kept.
-    """
-
-    hash: str
-    events: int
-    converged_s: float | None
-    ended_s: float
-    tables: dict[str, dict[str, Entry]]
-    records: tuple[Record, ...]
-    late: tuple[Record, ...]
-    ledger: tuple[LedgerLine, ...]
-    conflicts: int
-    appeared: dict[tuple[str, int], None]
-    broken: tuple[str, ...]
-    reached: dict[str, int]
-    settled: bool
-    network: NetworkStatistics
-    trace: tuple[TraceEvent, ...]
 
 
 def play(plan: Plan, *, keep_trace: bool = False, runtime: RuntimeName = "kernel") -> Outcome:
@@ -101,27 +54,37 @@ def play(plan: Plan, *, keep_trace: bool = False, runtime: RuntimeName = "kernel
         keep_trace: whether every event is kept; memory then grows with the run.
         runtime: what runs the members; it makes no difference but to how long it takes.
 
+    Returns:
+        What it left behind, also when a member crashed for good or the run had no end, which are our bugs.
+
     Raises:
-        SimulationError: the run itself went wrong.
-        Exception: a member crashed for good, which is our bug.
+        SimulationError: it could not begin.
     """
+    worlds: list[World] = []
 
     def begin(runtime: Runtime) -> World:
         world = World(plan, runtime, keep_trace=keep_trace)
+        worlds.append(world)
         world.begin()
         return world
 
-    match runtime:
-        case "kernel":
-            world = kernel.run(begin)
-        case "trio":
-            from simulator.runtimes import trio
+    try:
+        match runtime:
+            case "kernel":
+                kernel.run(begin)
+            case "trio":
+                from simulator.runtimes import trio
 
-            world = trio.run(begin, seed=plan.seed)
-        case _:
-            assert_never(runtime)
-    assert world.outcome is not None, "it ends with its outcome"
-    return world.outcome
+                trio.run(begin, seed=plan.seed)
+            case _:
+                assert_never(runtime)
+    except Exception as error:
+        if not worlds:
+            raise
+        return worlds[0].crashed(error)
+    outcome = worlds[0].outcome
+    assert outcome is not None, "it ends with its outcome"
+    return outcome
 
 
 @final
@@ -139,14 +102,26 @@ class World:
         self._heap = heap = runtime.heap
         self._trace = Trace(keep=keep_trace)
         streams = Streams(plan.seed)
-        self._network = Network(heap, star(LEADER, plan.members[1:], plan.weather), streams, self._trace)
+        self._network = Network(heap, plan.topology(), streams, self._trace)
         self._hosts = {name: Host(name, plan, runtime, streams, self._network) for name in plan.members}
         slowest_s = max((s.operation.trouble.slow_s for s in plan.steps if isinstance(s.operation, SetDisk)), default=0)
         self._clients = Clients(heap, self._trace, patience_ns=PATIENCE_NS + round(4e9 * slowest_s))
         self._losses = Losses()
         self._counts: Counter[str] = Counter()
-        self._lied = False
+        self._observer = Observer(plan, heap, self._network)
+        self._nemesis = Nemesis(
+            plan,
+            heap,
+            self._trace,
+            network=self._network,
+            hosts=self._hosts,
+            losses=self._losses,
+            observer=self._observer,
+            counts=self._counts,
+            launch=self._launch,
+        )
         self._broken: list[str] = []
+        self._crashes: list[str] = []
         self._settled = True
         self._steps = deque(sorted(plan.steps, key=attrgetter("at_s")))
         self._late_ns = 0  # what `settle` took so far
@@ -155,8 +130,9 @@ class World:
 
     def begin(self) -> None:
         """Schedule everything: a safety phase, then a liveness phase; see `Plan`."""
-        for host in self._hosts.values():
-            self._heap.call_soon(partial(self._start, host))
+        late = [step.operation.member for step in self._plan.steps if isinstance(step.operation, Join)]
+        for host in (host for host in self._hosts.values() if host.name not in late):
+            self._heap.call_soon(partial(self._nemesis.machines.start, host))
         self._schedule()
 
     def _schedule(self) -> None:
@@ -170,7 +146,7 @@ class World:
                 return
             self._heap.post_at(last_ns, partial(self._do, step.operation))
         self._safe_ns = round(self._plan.safety_s * 1e9) + self._late_ns
-        self._heap.post_at(self._safe_ns, self._end_faults)
+        self._heap.post_at(self._safe_ns, self._nemesis.end)
         self._heap.post_at(last_ns + LOOK_NS, self._look)
 
     def _settle(self, begin_ns: int) -> None:
@@ -192,7 +168,8 @@ class World:
         elif self._converged_ns is None:
             self._converged_ns = now_ns
         is_late = now_ns >= self._safe_ns + round(self._plan.liveness_s * 1e9)
-        if is_late or (self._converged_ns is not None and now_ns > self._safe_ns):
+        is_over = self._converged_ns is not None and now_ns > self._safe_ns
+        if self._observer.silent(converged=is_over) or is_late:
             self.outcome = self._outcome()
             self._runtime.finish()
         else:
@@ -204,95 +181,17 @@ class World:
         match operation:
             case Write() | Push() | Delete() | Read():
                 host = self._hosts[operation.member]
-                self._counts["operations under a wrong clock"] += host.clock.offset_ns != 0
+                self._nemesis.machines.note_operation(host)
                 self._clients.ask(host, operation)
             case Confirm():
                 member = self._hosts[operation.member].member
                 if member is not None:
                     member.ask(ConfirmFollowers(), _do_not_care)
             case _:
-                self._fault(operation)
+                self._nemesis.strike(operation)
 
-    def _fault(self, fault: Fault) -> None:
-        label = str(fault.__struct_config__.tag)
-        self._trace.record(self._heap.now_ns, "fault", "", label=label, payload=msgspec.json.encode(fault))
-        match fault:
-            case Partition():
-                self._network.partition(fault.groups)
-            case Isolate():
-                self._network.isolate(fault.member)
-            case CutOneWay():
-                self._network.cut_one_way(fault.sources, fault.destinations)
-            case Heal():
-                self._network.heal()
-            case _:
-                self._upset(self._hosts[fault.member], fault)
-
-    def _upset(self, host: Host, fault: Crash | Restart | Wipe | Pause | Resume | SetDisk | Skew) -> None:
-        match fault:
-            case Crash():
-                self._crash(host)
-            case Restart():
-                self._start(host)
-            case Wipe():
-                self._crash(host, wipe=True)
-            case Pause():
-                if host.running:
-                    host.pulse.stop()
-                    self._trace.record(self._heap.now_ns, "paused", host.name)
-            case Resume():
-                self._resume(host)
-            case SetDisk():
-                host.set_trouble(fault.trouble)
-                self._lied = self._lied or fault.trouble.lies
-            case Skew():
-                host.clock.offset_ns = round(fault.ahead_s * 1e9)
-            case _:
-                assert_never(fault)
-
-    def _start(self, host: Host) -> None:
-        if host.start(self._notice):
-            self._trace.record(self._heap.now_ns, "started", host.name)
-
-    def _resume(self, host: Host) -> None:
-        if host.member is not None and host.pulse.stopped:
-            self._trace.record(self._heap.now_ns, "resumed", host.name)
-            host.pulse.go_on()
-
-    def _crash(self, host: Host, *, wipe: bool = False) -> None:
-        """End a process, and note what ends with it because no other store has it, or anything greater."""
-        ran = host.member is not None
-        if not ran and not wipe:
-            return
-        before, collected = host.table(), host.collected()
-        unheard: tuple[Change, ...] = ()
-        if ran:
-            self._trace.record(self._heap.now_ns, "crashed", host.name)
-            unheard = host.crash()
-            self._losses.note_appearance(before, unheard)
-        if wipe:
-            host.lose_disk()
-            self._counts["versions wiped"] += len(before)
-        left = [other.table() for other in self._hosts.values()]
-        if not wipe and not host.forgot:
-            dropped = [change.key for change in unheard if isinstance(change, DropRow)]
-            left.append({key: before[key] for key in dropped if key in before})  # its floor stands for them
-        else:
-            # The floor that stood for what was collected may be lost; who has such a tombstone still may drop it yet,
-            # for word of that floor may be on its way.
-            living = [{key: entry for key, entry in table.items() if not entry.deleted} for table in left]
-            self._counts["versions gone"] += self._losses.note_loss(collected, living)
-        self._counts["versions gone"] += self._losses.note_loss(before, left)
-
-    def _end_faults(self) -> None:
-        """The safety phase is over: nothing is broken any more."""
-        self._network.heal()
-        self._network.calm()
-        for host in self._hosts.values():
-            host.clock.offset_ns = 0
-            host.set_trouble(Trouble())
-            self._heap.call_soon(partial(self._resume, host))
-            self._heap.call_soon(partial(self._start, host))
+    def _launch(self, host: Host) -> bool:
+        return host.start(self._notice)
 
     def _notice(self, member: str, notice: Notice) -> None:
         match notice:
@@ -310,10 +209,10 @@ class World:
                 self._counts["tombstones collected"] += notice.dropped
             case Diverged():
                 self._counts["repairs"] += 1
-                if not self._lied:
+                if not self._nemesis.machines.lied:
                     self._broken.append(f"{member} had all of {notice.collection} and yet not the same")
             case ActorRestarted():
-                self._broken.append(f"{notice.actor} of {member} crashed: {notice.error}")
+                self._crashes.append(f"{notice.actor} of {member} crashed: {notice.error}")
             case _:
                 pass
 
@@ -331,39 +230,51 @@ class World:
         tables = [host.table() for host in hosts]
         if not all(same_versions(tables[0], table) for table in tables[1:]):
             return False
-        leader = self._hosts[LEADER]
+        leader = self._hosts[self._nemesis.machines.leader]
         # A leader in a new life may not have heard yet of deletions that its nodes know.
         return leader.member is None or all(knows({**leader.collected(), **leader.table()}, t) for t in tables)
 
+    def crashed(self, error: Exception) -> Outcome:
+        """What there is when a run was ended by a crash of our own code."""
+        self._crashes.append(f"at {self._heap.now_ns / 1e9:.3f} s the run ended: {crash_site(error)}")
+        self._converged_ns = None
+        return self._outcome()
+
     def _outcome(self) -> Outcome:
         tables = {name: host.table() for name, host in self._hosts.items() if host.member is not None}
-        leader = self._hosts[LEADER]
-        there = {**leader.collected(), **tables.get(LEADER, {})}
+        leader = self._hosts[self._nemesis.machines.leader]
+        for host in self._hosts.values():
+            self._observer.measure(host)
+        collected = leader.collected()
+        there = {**collected, **tables.get(leader.name, {})}
         return Outcome(
             hash=self._trace.hash,
             events=self._trace.count,
             converged_s=None if self._converged_ns is None else self._converged_ns / 1e9,
             ended_s=self._heap.now_ns / 1e9,
             tables=tables,
+            outboxes={h.name: h.member.outbox_size() for h in self._hosts.values() if h.member is not None},
+            collected=collected,
             records=tuple(self._clients.records),
             late=tuple(self._clients.late),
             ledger=tuple(ledger(self._clients.records, final_stamps(there), self._losses)),
             conflicts=self._counts["conflicts"],
-            appeared=self._losses.appeared,
+            observations=self._observer.observations(),
+            losses=self._losses,
             broken=tuple(self._broken),
+            crashes=tuple(self._crashes),
             reached=self._reached(),
+            leader=self._nemesis.machines.leader,
+            potency=self._nemesis.potency(),
             settled=self._settled,
             network=self._network.statistics(),
             trace=self._trace.events,
         )
 
     def _reached(self) -> dict[str, int]:
-        network = self._network.statistics()
-        reached = Counter({f"messages lost: {why}": count for why, count in network.lost.items()})
-        reached["messages duplicated"] = network.duplicated
+        reached = self._nemesis.reached()
         reached.update(self._counts)
         for host in self._hosts.values():
-            reached["events held by stopped processes"] += host.held
             disk = host.disk_statistics()
             for name in DiskStatistics.__struct_fields__:
                 reached[f"commits {name}"] += getattr(disk, name)

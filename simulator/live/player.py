@@ -20,7 +20,6 @@ from simulator.experiment.losses import Losses
 from simulator.experiment.operations import (
     Confirm,
     Crash,
-    CutOneWay,
     Delete,
     Fault,
     Heal,
@@ -32,7 +31,6 @@ from simulator.experiment.operations import (
     Read,
     Restart,
     Resume,
-    SetDisk,
     Settle,
     Skew,
     Wipe,
@@ -134,6 +132,8 @@ class _Reissued(msgspec.Struct):
 
 async def _fault(cluster: LiveCluster, fault: Fault) -> None:
     nodes = cluster.plan.members[1:]
+    if getattr(fault, "for_s", None) is not None or getattr(fault, "how", None) not in (None, "drop"):
+        raise LiveClusterError(f"real processes cannot play {fault!r}: say when it ends by another operation")
     match fault:
         case Crash():
             await cluster.kill(fault.member)
@@ -157,10 +157,8 @@ async def _fault(cluster: LiveCluster, fault: Fault) -> None:
             cluster.resume(fault.member)
         case Skew():
             cluster.skew(fault.member, fault.ahead_s)
-        case CutOneWay() | SetDisk():
-            raise LiveClusterError(f"real processes cannot play {fault!r}")
         case _:
-            assert_never(fault)
+            raise LiveClusterError(f"real processes cannot play {fault!r}")
 
 
 async def _time_until(condition: Callable[[], Awaitable[bool]], within_s: float) -> float | None:

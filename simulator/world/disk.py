@@ -10,6 +10,9 @@ up to the first record that is torn, so what a crash takes is always a suffix, n
     `normal`                   the last commits, at most `UNSYNCED_MAX`
     any, while fsync lies      likewise, though they were answered as safe
     any, a commit on its way   that one: it is not there, or torn, or there although nobody was told
+    any, a failed fsync        likewise, until another commit is kept
+
+What rots is noticed when the store is opened, for everything has a checksum: the opening is refused.
 
 Every opening begins another life of the store, which is a record, too; see `pivot.core.lineage`.
 Start at `Disk.keep`, then `Disk.crash`; `drive` is the way there.
@@ -23,6 +26,7 @@ import msgspec
 from pivot.core.collection import Change, Place, Retention, Row
 from pivot.core.entry import Entry
 from pivot.engine.base import StoreImage
+from pivot.errors import StorageError
 from pivot.types import NO_EPOCH, Epoch, StoreId
 from simulator.errors import BadConditionsError
 from simulator.world.contents import Contents
@@ -40,12 +44,14 @@ class Trouble(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=T
     Attributes:
         slow_s: how much longer every commit takes, s.
         fail: probability that a commit fails with an I/O error; nothing of it is kept.
+        fail_sync: probability that a commit is written and its fsync fails: a crash before the next commit may keep it.
         full: whether there is no space left; every commit fails.
         lies: whether commits are answered as synced and are not.
     """
 
     slow_s: float = 0.0
     fail: float = 0.0
+    fail_sync: float = 0.0
     full: bool = False
     lies: bool = False
 
@@ -57,8 +63,9 @@ class Trouble(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=T
         """
         if not 0.0 <= self.slow_s <= 60.0:
             raise BadConditionsError("slow_s", self.slow_s, "0 to 60")
-        if not 0.0 <= self.fail <= 1.0:
-            raise BadConditionsError("fail", self.fail, "0 to 1")
+        for name, value in (("fail", self.fail), ("fail_sync", self.fail_sync)):
+            if not 0.0 <= value <= 1.0:
+                raise BadConditionsError(name, value, "0 to 1")
 
 
 @final
@@ -73,6 +80,8 @@ class DiskStatistics(msgspec.Struct):
         lost: commits that a crash took.
         torn: records that a crash tore.
         unanswered: commits that a crash left there although nobody was told.
+        unsynced: commits that were written and failed in the end, for their fsync failed.
+        rotten: openings that were refused, for something was not as it had been written.
     """
 
     kept: int = 0
@@ -82,6 +91,8 @@ class DiskStatistics(msgspec.Struct):
     lost: int = 0
     torn: int = 0
     unanswered: int = 0
+    unsynced: int = 0
+    rotten: int = 0
 
 
 class _Record(msgspec.Struct, frozen=True):
@@ -121,6 +132,9 @@ class Disk:
         self.unheard: tuple[Change, ...] = ()
         chance = Streams(0).stream("disk") if chance is None else chance
         self._failures, self._crashes = chance.fork("failures"), chance.fork("crashes")
+        self._syncs, self._rot = chance.fork("syncs"), chance.fork("rot")
+        self._doubtful: tuple[Change, ...] = ()  # written, not synced, and failed
+        self._rotten: dict[str, Row] = {}  # as they were written
         self._now = Contents(epoch)
         self._base: Contents | None = None  # before the first unsynced record
         self._unsynced: list[_Record] = []
@@ -158,16 +172,58 @@ class Disk:
         return self._now.image(self.store)
 
     def refusal(self) -> str:
-        """Why the next commit fails; empty when it does not."""
+        """Why the commit under way fails; empty when it does not."""
         failing = self._failures.chance(self.trouble.fail)  # always drawn: a commit has one place in the stream
-        if not failing and not self.trouble.full:
+        failing_sync = self._syncs.chance(self.trouble.fail_sync)
+        if not failing and not failing_sync and not self.trouble.full:
             return ""
         self.statistics.failed += 1
-        return "disk: I/O error" if failing else "disk: no space left"
+        if failing:
+            return "disk: I/O error"
+        if self.trouble.full:
+            return "disk: no space left"
+        self.statistics.unsynced += 1
+        self._doubtful = self.under_way
+        return "disk: fsync failed"
+
+    def rot(self) -> bool:
+        """Let a bit of a row flip, unseen until the store is opened; False when there is none."""
+        keys = sorted(self._now.rows)
+        if keys:
+            key = self._rot.choice(keys)
+            self._rotten[key] = self._now.rows[key][1]
+        return bool(keys)
+
+    def check(self) -> None:
+        """Read everything, and compare it with its checksums.
+
+        Raises:
+            StorageError: something is not as it was written.
+        """
+        rows = self._now.rows
+        rotten = [key for key, row in self._rotten.items() if key in rows and rows[key][1] == row]
+        if rotten:
+            self.statistics.rotten += 1
+            raise StorageError(f"disk: the checksum of {rotten[0]} is wrong")
+
+    def sync(self) -> None:
+        """Make safe what was kept, unless it lies."""
+        if not self.trouble.lies:
+            self._base, self._unsynced = None, []
+
+    def copy(self) -> Contents:
+        """A copy of what is kept, as a backup makes it."""
+        return self._now.copy()
+
+    def put_back(self, copy: Contents) -> None:
+        """Replace everything by an older copy; nobody has the store open."""
+        self._now, self._base, self._unsynced = copy.copy(), None, []
+        self._rotten.clear()
 
     def keep(self, changes: Sequence[Change]) -> None:
         """Keep a commit; synced, or as safe as `durability` and `trouble` make it."""
         self.statistics.kept += 1
+        self._doubtful = ()
         self.statistics.lied += self.durability == "full" and self.trouble.lies
         self._write(_Record(tuple(changes)))
 
@@ -188,7 +244,8 @@ class Disk:
 
     def crash(self) -> tuple[Change, ...]:
         """Lose what a power cut takes; returns the changes of a commit that is there though nobody was told."""
-        log, on_its_way, self.under_way = self._unsynced, self.under_way, ()
+        log, on_its_way = self._unsynced, self.under_way or self._doubtful
+        self.under_way = self._doubtful = ()
         survivors = self._crashes.below(len(log) + 1)
         torn = self._crashes.chance(0.5)
         whole = self._crashes.chance(0.5)

@@ -34,6 +34,12 @@ class Divergence(msgspec.Struct, frozen=True):
     one: TraceEvent | None
     other: TraceEvent | None
 
+    @property
+    def sentence(self) -> str:
+        """In one line."""
+        differs = f"differs in {', '.join(self.fields)}" if self.fields else "is only in one of them"
+        return f"event #{self.seq} is the first that {differs}: {self.one or self.other}"
+
     def lines(self, one: str = "one", other: str = "other") -> list[str]:
         """For people; `one` and `other` name the runs."""
         differ = f"differs in {', '.join(self.fields)}" if self.fields else "is only in one of them"

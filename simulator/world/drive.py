@@ -85,6 +85,7 @@ class DiskDrive:
 
     def open(self) -> StoreImage:
         """See `Drive.open`."""
+        self._disk.check()
         self._disk.begin_life(Epoch(self._new_id()))
         return self._disk.image()
 
@@ -100,8 +101,8 @@ class DiskDrive:
         if self._pulse.ended:
             return  # what became of the commit was decided when the process died: `Disk.crash`
         disk = self._disk
-        changes, disk.under_way = disk.under_way, ()
         refusal = disk.refusal()
+        changes, disk.under_way = disk.under_way, ()
         if not refusal:
             disk.keep(changes)
             disk.unheard = changes

@@ -6,6 +6,7 @@ Every model is a base plus a jitter, and maps one draw in [0, 1) to a time by it
 message whatever the model, and a larger draw is a later message under all of them. A new model is one more struct.
 """
 
+from itertools import pairwise
 from math import exp
 from typing import Final, TypeAlias, final
 
@@ -16,7 +17,9 @@ from simulator.world.rng import exponential_quantile, normal_quantile, pareto_qu
 
 LATENCY_S_MAX: Final = 3600.0
 """Where heavy tails end, so that no message flies for years; also the bound of every number below."""
-_ALPHA_MIN: Final = 0.1
+_LIMITS: Final = {"alpha": (0.1, LATENCY_S_MAX), "far": (0.0, 1.0)}
+"""Of what is no time."""
+_SAMPLES_MAX: Final = 10_000
 _EXPONENT_MAX: Final = 700.0
 
 
@@ -31,10 +34,11 @@ class _LatencyModel(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fi
 
     def __post_init__(self) -> None:
         for name in self.__struct_fields__:
-            value: float = getattr(self, name)
-            least = _ALPHA_MIN if name == "alpha" else 0.0
-            if not least <= value <= LATENCY_S_MAX:
-                raise BadConditionsError(f"{type(self).__name__}.{name}", value, f"{least:g} to {LATENCY_S_MAX:g}")
+            value: float | tuple[float, ...] = getattr(self, name)
+            least, most = _LIMITS.get(name, (0.0, LATENCY_S_MAX))
+            for each in value if isinstance(value, tuple) else (value,):
+                if not least <= each <= most:
+                    raise BadConditionsError(f"{type(self).__name__}.{name}", each, f"{least:g} to {most:g}")
 
     def jitter_s(self, unit: float) -> float:
         """Map the draw to the time beyond `base_s`."""
@@ -113,7 +117,53 @@ class ParetoLatency(_LatencyModel, frozen=True, kw_only=True, tag="pareto"):
         return pareto_quantile(unit, self.alpha, self.scale_s)
 
 
+@final
+class BimodalLatency(_LatencyModel, frozen=True, kw_only=True, tag="bimodal"):
+    """Two ways: mostly `base_s`; with probability `far` the other one, `far_s` more."""
+
+    far_s: float
+    far: float
+
+    def jitter_s(self, unit: float) -> float:
+        """None or all of it."""
+        return self.far_s if unit >= 1.0 - self.far else 0.0
+
+
+@final
+class EmpiricalLatency(_LatencyModel, frozen=True, kw_only=True, tag="empirical"):
+    """What was measured: `samples_s` in ascending order, with straight lines between them."""
+
+    samples_s: tuple[float, ...]
+
+    def __post_init__(self) -> None:
+        """Refuse times that cannot be, none, too many, and those out of order.
+
+        Raises:
+            BadConditionsError: names the number.
+        """
+        super().__post_init__()
+        if not 1 <= len(self.samples_s) <= _SAMPLES_MAX:
+            raise BadConditionsError("number of samples_s", len(self.samples_s), f"1 to {_SAMPLES_MAX}")
+        for before, after in pairwise(self.samples_s):
+            if after < before:
+                raise BadConditionsError("a later one of samples_s", after, f"at least {before:g}, the one before")
+
+    def jitter_s(self, unit: float) -> float:
+        """The quantile of the samples."""
+        place = unit * (len(self.samples_s) - 1)
+        below = self.samples_s[int(place)]
+        above = self.samples_s[min(int(place) + 1, len(self.samples_s) - 1)]
+        return below + (above - below) * (place - int(place))
+
+
 Latency: TypeAlias = (
-    ConstantLatency | UniformLatency | ExponentialLatency | NormalLatency | LogNormalLatency | ParetoLatency
+    ConstantLatency
+    | UniformLatency
+    | ExponentialLatency
+    | NormalLatency
+    | LogNormalLatency
+    | ParetoLatency
+    | BimodalLatency
+    | EmpiricalLatency
 )
 """Any model; msgspec tells them apart by their tag."""

@@ -1,4 +1,4 @@
-"""Pulse: whether a member's process runs or is stopped (SIGSTOP), and the timeline it lives on.
+"""Pulse: whether a member's process runs, slowly or not, or is stopped (SIGSTOP), and the timeline it lives on.
 
 Layer: simulator/world. Whatever would happen to a stopped process (a message, a timer, the end of a commit) is held and
 happens, in the order in which it came, when the process goes on. Its clocks go on meanwhile.
@@ -17,15 +17,19 @@ class Pulse:
     """The life of one process; a `pivot.actors.timeline.Timeline`.
 
     Attributes:
-        stops: how often it was stopped.
+        stops: how often it was stopped, or began to be slow.
         ended: whether it is dead.
         held: how much was held back so far.
+        slowed: how much happened late because the processor is slow.
     """
 
     def __init__(self, heap: EventHeap) -> None:
         self.stops = 0
         self.held = 0
+        self.slowed = 0
         self._heap = heap
+        self._burden_ns = 0
+        self._busy_until_ns = 0
         self._stopped = False
         self.ended = False
         self._waiting: list[Callable[[], None]] = []
@@ -34,6 +38,16 @@ class Pulse:
     def stopped(self) -> bool:
         """Whether it is stopped now."""
         return self._stopped
+
+    @property
+    def burdened(self) -> bool:
+        """Whether its processor is slow, or still has to do what came while it was."""
+        return self._burden_ns > 0 or self._busy_until_ns > self._heap.now_ns
+
+    def burden(self, burden_ns: int) -> None:
+        """Let everything that happens to it take so much longer, ns; one thing after another."""
+        self.stops += burden_ns > 0
+        self._burden_ns = burden_ns
 
     def stop(self) -> None:
         """Let nothing happen to it until it goes on."""
@@ -59,7 +73,18 @@ class Pulse:
         if self._stopped:
             self.held += 1
             self._waiting.append(call)
+        elif self.burdened:
+            self.slowed += 1
+            self._busy_until_ns = max(self._busy_until_ns, self._heap.now_ns) + self._burden_ns
+            self._heap.post_at(self._busy_until_ns, partial(self._worked, call))
         else:
+            call()
+
+    def _worked(self, call: Callable[[], None]) -> None:
+        """The slow processor has come to it."""
+        if self._stopped:
+            self._waiting.append(call)
+        elif not self.ended:
             call()
 
     # Timeline ----------------------------------------------------------------------------------------------------

@@ -130,6 +130,15 @@ def normal_quantile(unit: float, mu: float, sigma: float) -> float:
     return mu + sigma * _NORMAL.inv_cdf(unit * (1 - _UNIT) + _UNIT / 2)
 
 
+def correlated(unit: float, before: float, correlation: float) -> float:
+    """A number in [0, 1) as evenly spread as `unit`, and so much alike the one before (0 = not at all, 1 = the same).
+
+    A Gaussian copula: both are taken to the normal distribution, where a weighted sum is again normal.
+    """
+    step = normal_quantile(unit, 0.0, 1.0) * (1.0 - correlation * correlation) ** 0.5
+    return min(_NORMAL.cdf(correlation * normal_quantile(before, 0.0, 1.0) + step), 1.0 - _UNIT)
+
+
 def pareto_quantile(unit: float, alpha: float, minimum: float) -> float:
     """Map `unit` in [0, 1) to the Pareto distribution; monotonic."""
     return float(minimum * (1 - unit) ** (-1 / alpha))

@@ -7,7 +7,7 @@ the order of insertion, so it is the same in every process.
 """
 
 from collections.abc import Iterable, Iterator, Sequence
-from itertools import permutations
+from itertools import pairwise, permutations
 from typing import TYPE_CHECKING, Any, TypeAlias, final
 
 import networkx as nx
@@ -23,6 +23,7 @@ Edge: TypeAlias = tuple[MemberId, MemberId]
 """A directed link: (source, destination)."""
 
 _CONDITIONS = "conditions"
+_WEIGHT = "weight"
 
 
 @final
@@ -30,7 +31,8 @@ class Topology:
     """A graph of members and directed links.
 
     Attributes:
-        graph: the `networkx.DiGraph`; every edge carries its weather as the attribute `conditions`. Read only.
+        graph: the `networkx.DiGraph`; every edge carries its weather as the attribute `conditions`, and what it costs
+            to cut it as `weight`. Read only.
         members: all members, in order of insertion.
     """
 
@@ -50,7 +52,7 @@ class Topology:
             conditions = attributes.get(_CONDITIONS, Conditions())
             if not isinstance(conditions, Conditions):
                 raise BadTopologyError(f"conditions of link {src!r} -> {dst!r} are {conditions!r}")
-            self.graph.add_edge(src, dst, **{_CONDITIONS: conditions})
+            self.graph.add_edge(src, dst, **{_CONDITIONS: conditions, _WEIGHT: attributes.get(_WEIGHT, 1.0)})
         self.members: tuple[MemberId, ...] = tuple(self.graph.nodes)
         self._rank = {member: rank for rank, member in enumerate(self.members)}
 
@@ -107,6 +109,27 @@ class Topology:
         pairs = permutations(self.groups(groups), 2)
         return tuple(edge for sources, destinations in pairs for edge in self._links_between(sources, destinations))
 
+    def links_off_ring(self, members: Sequence[str]) -> tuple[Edge, ...]:
+        """Return all links among these members but those between neighbours, the last and the first being some, too."""
+        ring = [MemberId(member) for member in members]
+        self.group(ring)
+        near = {frozenset((one, other)) for one, other in pairwise((*ring, *ring[:1]))}
+        return tuple(edge for edge in self._links_between(ring, ring) if frozenset(edge) not in near)
+
+    def smallest_cut(self, source: str, target: str, *, weighted: bool = False) -> tuple[Edge, ...]:
+        """Return the fewest links, or those of the least total weight, without which `source` cannot reach `target`.
+
+        Raises:
+            UnknownMemberError: one of the two is not in this topology.
+        """
+        one, other = self.group([source])[0], self.group([target])[0]
+        capacities = {edge: self.graph.edges[edge][_WEIGHT] if weighted else 1.0 for edge in self.graph.edges}
+        graph: Graph = nx.DiGraph()
+        graph.add_nodes_from(self.members)
+        graph.add_edges_from((src, dst, {"capacity": capacity}) for (src, dst), capacity in capacities.items())
+        _, (near, far) = nx.minimum_cut(graph, one, other)  # pyright: ignore[reportUnknownMemberType]
+        return self.links_between(near, far)
+
     def _links_between(self, sources: Sequence[MemberId], destinations: Sequence[MemberId]) -> Iterator[Edge]:
         has_edge = self.graph.has_edge
         return ((src, dst) for src in sources for dst in destinations if has_edge(src, dst))
@@ -121,6 +144,17 @@ def star(leader: str, nodes: Sequence[str], conditions: Conditions | None = None
 def mesh(members: Sequence[str], conditions: Conditions | None = None) -> Topology:
     """Link every two members in both directions."""
     return _build(members, permutations(members, 2), conditions)
+
+
+def wired(
+    members: Sequence[str], links: Iterable[tuple[str, str]], weather: Sequence[Conditions], weights: Sequence[float]
+) -> Topology:
+    """Link members as a list of links says, each with its weather and weight."""
+    graph: Graph = nx.DiGraph()
+    graph.add_nodes_from(MemberId(member) for member in members)
+    for (src, dst), conditions, weight in zip(links, weather, weights, strict=True):
+        graph.add_edge(MemberId(src), MemberId(dst), **{_CONDITIONS: conditions, _WEIGHT: weight})
+    return Topology(graph)
 
 
 def _build(members: Sequence[str], edges: Iterable[tuple[str, str]], conditions: Conditions | None) -> Topology:

@@ -14,6 +14,8 @@ Kind: TypeAlias = Literal[
     "sent",  # a member handed a message to the network
     "duplicated",  # the network made one more copy of it
     "delivered",  # a copy reached its target
+    "held",  # a copy waits until the link is released
+    "corrupted",  # a copy is under way with another content
     "lost",  # a copy will not; `why` says why
     "cut",  # one more cause cuts the link member -> peer
     "healed",  # that cause no longer does
@@ -28,9 +30,10 @@ Kind: TypeAlias = Literal[
 ]
 """All kinds of events: the one place where they are named."""
 
-LossReason: TypeAlias = Literal["cut", "loss", "no link", "down", "sender down", "overflow"]
-"""Why a message was lost: the link is cut; bad luck; there is no link; the target does not run (or is another
-incarnation than when it was sent); the sender no longer runs; too many messages are in flight."""
+LossReason: TypeAlias = Literal["cut", "reset", "loss", "queue", "no link", "down", "sender down", "overflow"]
+"""Why a message was lost: the link is cut; its connection was reset; bad luck; the queue of a narrow link is full;
+there is no link; the target does not run (or is another incarnation than when it was sent); the sender no longer runs;
+too many messages are in flight."""
 
 _FLUSH_BYTES: Final = 2**15
 """Hashing in big pieces is cheaper, and the same hash."""

@@ -13,8 +13,9 @@ import trio
 
 from pivot.engine.sqlite import FILE_NAME
 from simulator.experiment.history import LedgerLine, Record, ledger
-from simulator.experiment.operations import Workload, delete, push, write
+from simulator.experiment.operations import Workload
 from simulator.experiment.plan import LEADER, Plan
+from simulator.experiment.verbs import delete, push, write
 from simulator.live.cluster import LiveCluster, live_cluster
 from simulator.live.player import ask_live
 

@@ -57,8 +57,8 @@ class World:
         return self.network.statistics().lost
 
 
-def fast(members: int = 2, **conditions: float) -> Topology:
-    weather = Conditions(latency=ConstantLatency(base_s=0.01), **conditions)
+def fast(members: int = 2, *, loss: float = 0.0, duplication: float = 0.0) -> Topology:
+    weather = Conditions(latency=ConstantLatency(base_s=0.01), loss=loss, duplication=duplication)
     return mesh(["a", "b", "c", "d"][:members], weather)
 
 

@@ -1,0 +1,1 @@
+"""Commands: what `pivot sim` does; one file per command that has much to say."""

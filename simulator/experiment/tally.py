@@ -1,0 +1,105 @@
+"""Tally: what all trials of a campaign amount to.
+
+Layer: simulator/experiment. Start at `Tally.add`.
+
+A fault that touched nothing proves nothing: of each kind of fault the tally says in how many plans it was, and in how
+many of those its effect was seen at all.
+"""
+
+from collections import Counter
+from collections.abc import Mapping
+from types import MappingProxyType
+from typing import Final, final
+
+import msgspec
+
+from simulator.experiment.trial import Trial
+
+EFFECTS: Final[Mapping[str, tuple[str, ...]]] = MappingProxyType(
+    {
+        "partition": ("messages lost: cut",),
+        "isolate": ("messages lost: cut",),
+        "cut_one_way": ("messages lost: cut",),
+        "crash": ("messages lost: down",),
+        "wipe": ("versions wiped",),
+        "pause": ("events held by stopped processes",),
+        "disk": ("commits failed", "commits slowed", "commits lied", "commits lost"),
+        "skew": ("operations under a wrong clock",),
+        "weather": ("messages lost: loss", "messages duplicated"),
+        "confirm": ("tombstones collected",),
+    }
+)
+"""Kind of fault -> what is counted when it touches something."""
+
+
+@final
+class Potency(msgspec.Struct, frozen=True):
+    """What one kind of fault did.
+
+    Attributes:
+        kind: which.
+        used: how often it is in plans.
+        plans: how many plans have it.
+        potent: in how many of those its effect was seen.
+        effect: how much of it.
+    """
+
+    kind: str
+    used: int
+    plans: int
+    potent: int
+    effect: int
+
+
+@final
+class Tally:
+    """Sums.
+
+    Attributes:
+        trials: how many.
+        failed: in how many something was found.
+        events: of all runs.
+        verdicts: verdict -> how many.
+        reached: what happened -> how often.
+        reached_in: what happened -> in how many trials.
+        checkers: checker -> how many failures it is the worst of.
+    """
+
+    def __init__(self) -> None:
+        self.trials = 0
+        self.failed = 0
+        self.events = 0
+        self.verdicts: Counter[str] = Counter()
+        self.reached: Counter[str] = Counter()
+        self.reached_in: Counter[str] = Counter()
+        self.checkers: Counter[str] = Counter()
+        self._used: Counter[str] = Counter()
+        self._plans: Counter[str] = Counter()
+        self._potent: Counter[str] = Counter()
+        self._effects: Counter[str] = Counter()
+
+    def add(self, trial: Trial) -> None:
+        """One more."""
+        self.trials += 1
+        self.events += trial.events
+        self.verdicts[trial.verdict] += 1
+        if trial.symptom is not None:
+            self.failed += 1
+            self.checkers[trial.symptom.checker] += 1
+        self.reached.update(trial.reached)
+        self.reached_in.update(trial.reached.keys())
+        self._used.update(trial.kinds)
+        self._plans.update(trial.kinds.keys())
+        for kind, effects in EFFECTS.items():
+            if kind in trial.kinds:
+                effect = sum(trial.reached.get(what, 0) for what in effects)
+                self._effects[kind] += effect
+                self._potent[kind] += effect > 0
+
+    def potency(self) -> list[Potency]:
+        """What each kind of fault did that is in some plan."""
+        return [
+            Potency(kind, self._used[kind], self._plans[kind], self._potent[kind], self._effects[kind])
+            for kind in EFFECTS
+            if self._plans[kind]
+        ]
