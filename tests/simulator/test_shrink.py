@@ -31,11 +31,11 @@ def written_while_isolated(plan: Plan) -> bool:
     isolated = ""
     for step in sorted(plan.steps, key=lambda step: step.at_s):
         match step.operation:
-            case Isolate(member):
+            case Isolate(member=member):
                 isolated = member
             case Heal():
                 isolated = ""
-            case Write(member, "settings") if member == isolated and member != "leader":
+            case Write(member=member, key="settings") if member == isolated and member != "leader":
                 return True
             case _:
                 pass
@@ -43,7 +43,7 @@ def written_while_isolated(plan: Plan) -> bool:
 
 
 def drawn_that_fails() -> Plan:
-    return next(plan for plan in map(draw, range(100)) if plan.nodes == 4 and written_while_isolated(plan))
+    return next(plan for plan in map(draw, range(1000)) if plan.nodes == 4 and written_while_isolated(plan))
 
 
 def steps(*timed: tuple[float, Operation]) -> tuple[Step, ...]:
