@@ -35,7 +35,8 @@ from simulator.world.trace import Trace
 from tests.benchmarks.yardstick import cpu_s, show
 
 REFERENCE: Final = Path(__file__).with_name("reference.json")
-"""5 members, 60 s, some 600 operations of clients and every kind of fault: made up once, and kept as it is."""
+"""5 members, 60 s, some 600 operations of clients; cuts, crashes, stops, lost disks, disks and clocks
+that err. Made up once, and kept as it is."""
 BARE_EVENTS: Final = 200_000
 
 TIMERS: Final = 100
