@@ -21,7 +21,7 @@ from simulator.world.drive import DiskDrive, Drive, MemoryDrive
 from simulator.world.network import Network
 from simulator.world.pulse import Pulse
 from simulator.world.rng import Streams
-from simulator.world.transport import SimulatedTransport
+from simulator.world.transport import SimulatedTransport, names
 
 
 @final
@@ -96,7 +96,9 @@ class Host:
         self.pulse = Pulse(self._runtime.heap)
         self.pulse.burden(self._burden_ns)
         entropy = SimulatedEntropy(self._streams.stream("member", self.name, self.lives))
-        self._transport = SimulatedTransport(self.name, self._network, deliver=self.pulse.deliver)
+        self._transport = SimulatedTransport(
+            self.name, self._network, deliver=self.pulse.deliver, names=names(self._plan.members)
+        )
         self.member = member = Member(
             self._plan.config(self.upstream),
             member=self.name,

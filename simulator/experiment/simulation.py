@@ -18,7 +18,7 @@ from simulator.experiment.checkers.explaining import differs, explain
 from simulator.experiment.history import LedgerLine, Record
 from simulator.experiment.operations import Operation
 from simulator.experiment.outcome import Outcome
-from simulator.experiment.plan import Durability, Plan, Step
+from simulator.experiment.plan import Durability, Plan, Step, Wire
 from simulator.experiment.world import play
 from simulator.runtimes.base import RuntimeName
 from simulator.world.link import Conditions
@@ -38,6 +38,8 @@ class Simulation:
         durability: Durability = "memory",
         weather: Conditions | None = None,
         knobs: Knobs | None = None,
+        links: tuple[Wire, ...] = (),
+        nodes_key: str = "",
     ) -> None:
         """Begin with a healthy cluster: `leader`, `n1`, `n2`, ...
 
@@ -49,6 +51,8 @@ class Simulation:
                 what they committed.
             weather: of every link; None = 1 to 5 ms, nothing lost.
             knobs: timings and limits of the members.
+            links: see `Plan`.
+            nodes_key: see `Plan`.
         """
         base = Plan(seed=seed, nodes=nodes, keys=keys, durability=durability, safety_s=0.0)
         self._plan = Plan(
@@ -58,6 +62,8 @@ class Simulation:
             durability=durability,
             weather=weather or base.weather,
             knobs=knobs or base.knobs,
+            links=links,
+            nodes_key=nodes_key,
             safety_s=0.0,
         )
         self._steps: list[Step] = []
