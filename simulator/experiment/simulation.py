@@ -35,11 +35,11 @@ class Simulation:
         nodes: int = 3,
         seed: int = 0,
         keys: tuple[str, ...] = ("settings", "users/*"),
+        nodes_key: str = "",
+        links: tuple[Wire, ...] = (),
         durability: Durability = "memory",
         weather: Conditions | None = None,
         knobs: Knobs | None = None,
-        links: tuple[Wire, ...] = (),
-        nodes_key: str = "",
     ) -> None:
         """Begin with a healthy cluster: `leader`, `n1`, `n2`, ...
 
@@ -47,23 +47,23 @@ class Simulation:
             nodes: how many nodes follow the leader.
             seed: of all chance; the same seed gives the same run.
             keys: collections.
+            nodes_key: list in which nodes are registered, so that they read from each other; see `Plan`.
+            links: who can reach whom; none = the leader every node, and back.
             durability: what members keep when they crash: `memory` nothing, `normal` all but the last commits, `full`
                 what they committed.
             weather: of every link; None = 1 to 5 ms, nothing lost.
             knobs: timings and limits of the members.
-            links: see `Plan`.
-            nodes_key: see `Plan`.
         """
-        base = Plan(seed=seed, nodes=nodes, keys=keys, durability=durability, safety_s=0.0)
+        base = Plan(seed=seed, nodes=nodes, safety_s=0.0)
         self._plan = Plan(
             seed=seed,
             nodes=nodes,
             keys=keys,
+            nodes_key=nodes_key,
+            links=links,
             durability=durability,
             weather=weather or base.weather,
             knobs=knobs or base.knobs,
-            links=links,
-            nodes_key=nodes_key,
             safety_s=0.0,
         )
         self._steps: list[Step] = []

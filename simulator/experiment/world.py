@@ -204,6 +204,10 @@ class World:
             case Rejected():
                 self._counts["versions rejected"] += 1
             case Withdrawn():
+                host = self._hosts[member]
+                self._losses.note_withdrawal(
+                    notice.key, notice.stamp, limit=host.clock() + round(self._plan.knobs.ahead_s_max * 1e9)
+                )
                 self._counts["versions withdrawn"] += 1
             case Collected():
                 self._counts["tombstones collected"] += notice.dropped

@@ -51,7 +51,7 @@ def forgot(evidence: Evidence, member: str, key: str, stamp: int, begin_ns: int,
         if key not in reopening.shown:
             continue
         shown, has = reopening.shown[key], reopening.has.get(key)
-        if shown.stamp >= stamp and (has is None or shown.version > has.version):
+        if covers(evidence, key, shown.stamp, stamp) and (has is None or shown.version > has.version):
             return True
     return False
 
@@ -246,8 +246,8 @@ def convergence(evidence: Evidence) -> Found:
 
 
 def quiescence(evidence: Evidence) -> Found:
-    outcome = evidence.outcome
-    noisy = outcome.converged_s is not None and not outcome.crashes and outcome.ended_s - outcome.converged_s > 75
+    outcome, equal_s = evidence.outcome, evidence.outcome.observations.equal_s
+    noisy = equal_s is not None and not outcome.crashes and outcome.ended_s - equal_s > 75
     return {("quiescence", "")} if noisy else set()
 
 
