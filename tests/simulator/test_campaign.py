@@ -70,6 +70,7 @@ def quick(_task: Task, seed: int) -> Trial:
         verdict="liveness" if failed else "ok",
         kinds={"crash": 2, "skew": 1},
         reached={"messages lost: down": seed % 2},
+        potency={"crash": seed % 2, "skew": 0},
         symptom=Symptom("convergence", "settings") if failed else None,
         sentence="<b>n1</b> has | settings" if failed else "",
         plan=PLAN if failed else None,
