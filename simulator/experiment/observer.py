@@ -209,6 +209,17 @@ class Observer:
         if life > 1:
             self._reopenings.append(Reopening(at_ns, host.name, had, shown | had, has, excuse))
 
+    def deletions(self) -> dict[str, Entry]:
+        """Key -> greatest deletion that any member ever showed."""
+        deletions: dict[str, Entry] = {}
+        for sighting in self._sightings:
+            entry = sighting.entry
+            if entry.deleted and not sighting.withdrawn:
+                old = deletions.get(entry.key)
+                if old is None or old.version < entry.version:
+                    deletions[entry.key] = entry
+        return deletions
+
     # Silence -----------------------------------------------------------------------------------------------------
 
     def silent(self, *, converged: bool) -> bool:

@@ -26,7 +26,8 @@ class Outcome(msgspec.Struct, frozen=True, kw_only=True):
         ended_s: virtual time at the end.
         tables: member -> key -> version at the end, tombstones included.
         outboxes: member -> how many of its versions its leader had not confirmed at the end.
-        collected: key -> tombstone that the leader collected in its last life.
+        collected: key -> the deletion that its absence stands for; the tombstone was collected, in the leader's last
+            life or in one that had to be forgotten since.
         records: what clients saw.
         late: operations that a member left without an answer although it ran.
         ledger: what became of every acknowledged write.

@@ -258,7 +258,7 @@ class World:
         leader = self._hosts[self._nemesis.machines.leader]
         for host in self._hosts.values():
             self._observer.measure(host)
-        collected = leader.collected()
+        collected = {**self._observer.deletions(), **leader.collected()}
         there = {**collected, **tables.get(leader.name, {})}
         return Outcome(
             hash=self._trace.hash,
