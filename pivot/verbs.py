@@ -56,12 +56,7 @@ def set(  # noqa: A001 - the verb
     """Create or replace an entry; VALUE is JSON, - reads it from stdin."""
     decoded = _decode(value)
 
-    async def run(client: "Client") -> None:
-        written.append(await client.set(key, decoded, ack=ack, ack_timeout_s=ack_timeout))
-
-    written: list[Written] = []
-    _with_client(url, run)
-    return _print_written(written[0], as_json=as_json)
+    return _write(lambda client: client.set(key, decoded, ack=ack, ack_timeout_s=ack_timeout), url=url, as_json=as_json)
 
 
 def push(
@@ -77,12 +72,9 @@ def push(
     """Create a new entry in a list such as users/*; prints its index."""
     decoded = _decode(value)
 
-    async def run(client: "Client") -> None:
-        written.append(await client.push(pattern, decoded, ack=ack, ack_timeout_s=ack_timeout))
-
-    written: list[Written] = []
-    _with_client(url, run)
-    return _print_written(written[0], as_json=as_json)
+    return _write(
+        lambda client: client.push(pattern, decoded, ack=ack, ack_timeout_s=ack_timeout), url=url, as_json=as_json
+    )
 
 
 def patch(
@@ -101,14 +93,11 @@ def patch(
         from pivot.errors import MisuseError
 
         raise MisuseError(f"{value!r} is no JSON object")
-    members = decoded
+    members = decoded  # narrowed for good: a lambda looks at it later
 
-    async def run(client: "Client") -> None:
-        written.append(await client.patch(key, members, ack=ack, ack_timeout_s=ack_timeout))
-
-    written: list[Written] = []
-    _with_client(url, run)
-    return _print_written(written[0], as_json=as_json)
+    return _write(
+        lambda client: client.patch(key, members, ack=ack, ack_timeout_s=ack_timeout), url=url, as_json=as_json
+    )
 
 
 def delete(
@@ -121,13 +110,7 @@ def delete(
     as_json: Json = False,
 ) -> int:
     """Delete an entry, or all that a glob matches."""
-
-    async def run(client: "Client") -> None:
-        written.append(await client.delete(pattern, ack=ack, ack_timeout_s=ack_timeout))
-
-    written: list[Written] = []
-    _with_client(url, run)
-    return _print_written(written[0], as_json=as_json)
+    return _write(lambda client: client.delete(pattern, ack=ack, ack_timeout_s=ack_timeout), url=url, as_json=as_json)
 
 
 def ls(containing: str = "", /, *, url: Url = LOCAL, as_json: Json = False) -> None:
@@ -226,8 +209,15 @@ def _with_client(url: str, run: "Callable[[Client], Awaitable[None]]") -> None:
     trio.run(main)
 
 
-def _print_written(written: "Written", *, as_json: bool) -> int:
-    """Print what became of a write; returns the exit code."""
+def _write(write: "Callable[[Client], Awaitable[Written]]", *, url: str, as_json: bool) -> int:
+    """Let a client write, and print what became of it; returns the exit code."""
+    answers: list[Written] = []
+
+    async def run(client: "Client") -> None:
+        answers.append(await write(client))
+
+    _with_client(url, run)
+    written = answers[0]
     if as_json:
         _print({"index": written.index, "stamp": written.stamp, "acked": written.acked})
     elif written.index:

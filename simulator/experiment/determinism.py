@@ -71,9 +71,8 @@ def check(seeds: range, task: Task, *, on_block: Callable[[int], None]) -> list[
             for block, found in zip(blocks, pool.map(partial(_differing, task), blocks), strict=True):
                 differences += found
                 on_block(len(block))
-        except BaseException:
+        finally:  # when we stop early, what has not begun is not wanted any more
             pool.shutdown(wait=False, cancel_futures=True)
-            raise
     explained = [explain(each, task) for each in differences[:_EXPLAINED_MAX]]
     return [*explained, *differences[_EXPLAINED_MAX:]]
 
