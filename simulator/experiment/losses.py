@@ -6,6 +6,8 @@ Layer: simulator/experiment. Both are legal, and both would look like a bug to a
   key elsewhere must still survive; what lies between that and the lost version is *gone*.
 - A member writes a version again under another stamp when its clock was ahead, or after a re-sync (`Reissued`). Then
   the later stamp, which may be the smaller number, stands for the earlier one.
+- A member that is not the author drops a version that is ahead of every clock (`Withdrawn`). The author writes it
+  again; when its store is lost, too, nobody does, and what was written that far ahead is *gone*.
 
 Start at `Losses.covers`.
 """
@@ -50,6 +52,14 @@ class Losses:
             count += 1
         return count
 
+    def note_withdrawal(self, key: str, stamp: int, *, limit: int) -> None:
+        """A member dropped a version; if that was ahead of every clock (`limit`), it has left it to its author.
+
+        The author's store may be lost, and then so is what was written ahead of every clock, up to there.
+        """
+        if stamp > limit:
+            self._gone.setdefault(key, []).append((_greatest(limit), _greatest(stamp)))
+
     def note_appearance(self, before: Mapping[str, Entry], changes: Iterable[Change]) -> None:
         """A crash left these changes on a disk though nobody was told; the member knew `before`."""
         for change in changes:
@@ -92,6 +102,11 @@ class Losses:
         for name in names:
             names += [before for before, after in self.reissues.get(key, ()) if after == name and before not in names]
         return tuple(names)
+
+
+def _greatest(stamp: int) -> Version:
+    """No version with this stamp is greater."""
+    return (stamp, True, 2**63, "\U0010ffff")
 
 
 NO_LOSSES = Losses()

@@ -22,7 +22,7 @@ from simulator.runtimes.base import Runtime, RuntimeName
 from simulator.world.divergence import first_divergence
 from simulator.world.heap import EventHeap
 
-SEEDS = 60
+SEEDS = 20
 SEEDS_LONG = 1000
 BLOCK = 20
 on_both = pytest.mark.parametrize("runtime", get_args(RuntimeName))
