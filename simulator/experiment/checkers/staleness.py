@@ -19,6 +19,8 @@ STALE_HEARTBEATS: Final = 5.0
 """How old a version may be until it is everywhere, in heartbeats, beside the latency of the links it has to cross."""
 GREETING_S: Final = 2.0
 """How long members may need to find each other at the start, on links with no latency."""
+ROWS_MIN: Final = 100
+"""Pages with room for fewer rows are many, overtake each other again and again, and each time a heartbeat goes by."""
 _CROSSINGS: Final = 6
 """Most links that are crossed on the way: subscription or push, page, and as much again for what was under way."""
 
@@ -27,14 +29,22 @@ def bound_s(plan: Plan) -> float | None:
     """How old a version may get in this plan's weather; None = there is no bound."""
     if any(isinstance(step.operation, Join) for step in plan.steps):
         return None  # who joins late has nothing until then
-    slowest_s = 0.0
+    if plan.knobs.page_rows < ROWS_MIN:
+        return None
+    if any(each.loss or each.corruption or each.reordering or each.bandwidth for each in plan.weathers()):
+        return None
+    slowest_s = latency_s_max(plan)
+    return None if slowest_s is None else STALE_HEARTBEATS * plan.knobs.heartbeat_s + _CROSSINGS * slowest_s
+
+
+def latency_s_max(plan: Plan) -> float | None:
+    """The longest that any link may take for a message, s; None = there is no limit."""
+    slowest_ns = 0
     for weather in plan.weathers():
-        if weather.loss or weather.corruption or weather.reordering or weather.bandwidth:
-            return None
         if not isinstance(weather.latency, UniformLatency | ConstantLatency):
             return None
-        slowest_s = max(slowest_s, weather.latency.sample_ns(1.0) / 1e9)
-    return STALE_HEARTBEATS * plan.knobs.heartbeat_s + _CROSSINGS * slowest_s
+        slowest_ns = max(slowest_ns, weather.latency.sample_ns(1.0))
+    return slowest_ns / 1e9
 
 
 def staleness(evidence: Evidence) -> list[Violation]:
