@@ -182,6 +182,8 @@ def _follows(evidence: Evidence, a: Record, b: Record, had: tuple[str, int], has
     if key == other:
         if forgot(evidence, a.member, key, before, begin_ns, end_ns):
             return True
+        if evidence.outcome.losses.gone(key, before):
+            return True
         if b.kind == "read":
             return covers(evidence, key, after or tombstone(evidence, key), before)
         return after != before and covers(evidence, key, after, before)
