@@ -71,11 +71,11 @@ def play(plan: Plan, *, keep_trace: bool = False, runtime: RuntimeName = "kernel
     try:
         match runtime:
             case "kernel":
-                kernel.run(begin)
+                kernel.run(begin, max_events=events_max(plan))
             case "trio":
                 from simulator.runtimes import trio
 
-                trio.run(begin, seed=plan.seed)
+                trio.run(begin, seed=plan.seed, max_events=events_max(plan))
             case _:
                 assert_never(runtime)
     except Exception as error:
@@ -85,6 +85,12 @@ def play(plan: Plan, *, keep_trace: bool = False, runtime: RuntimeName = "kernel
     outcome = worlds[0].outcome
     assert outcome is not None, "it ends with its outcome"
     return outcome
+
+
+def events_max(plan: Plan) -> int:
+    """How many events a run may have: some twenty times what drawn plans need, so only what feeds itself gets there."""
+    idle = len(plan.members) * (plan.safety_s + plan.liveness_s)
+    return 50_000 + 2_000 * len(plan.steps) + round(50 * idle)
 
 
 @final

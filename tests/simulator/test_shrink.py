@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from simulator import Plan, Run, backup, crash, draw, heal, isolate, push, restart, restore, write
-from simulator.experiment import examination
+from simulator.experiment import examination, world
 from simulator.experiment.checkers import Violation
 from simulator.experiment.examination import Examination, Symptom, examine
 from simulator.experiment.explanation import point_of_no_return, repaired, shrink_and_explain
@@ -15,6 +15,7 @@ from simulator.experiment.plan import Step
 from simulator.experiment.planting import planted
 from simulator.experiment.recipe import card, notebook_cell, pytest_line, replay_command
 from simulator.experiment.shrink import Bounds, Trying, minimized, shrink
+from simulator.runtimes.base import RuntimeName
 from simulator.world.latency import ExponentialLatency
 from simulator.world.link import Conditions
 
@@ -208,3 +209,18 @@ def test_a_run_that_raises_is_a_crash_known_by_its_error_and_place(monkeypatch: 
     assert (crashed.verdict, crashed.hash) == ("crash", "")
     assert crashed.symptoms[0].checker == "crash"
     assert crashed.violations[0].sentence.startswith("ValueError at ")
+
+
+def test_a_run_that_feeds_itself_ends_as_a_crash_on_both_runtimes(monkeypatch: pytest.MonkeyPatch) -> None:
+    plan = draw(0)
+    assert examine(plan).verdict == "ok"
+
+    def few(_: Plan) -> int:
+        return 500
+
+    monkeypatch.setattr(world, "events_max", few)
+    runtimes: tuple[RuntimeName, ...] = ("kernel", "trio")
+    for runtime in runtimes:
+        endless = examine(plan, runtime=runtime)
+        assert endless.verdict == "crash"
+        assert "the limit is 500" in endless.violations[0].sentence

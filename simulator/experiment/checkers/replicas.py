@@ -2,9 +2,11 @@
 
 Layer: simulator/experiment/checkers. Theory: a replica is a join semilattice and every step is inflationary, so what it
 shows of a key is an ascending chain. A step down means that something was overwritten instead of merged, or forgotten.
-(A step down from a tombstone to a value is called a resurrection, see `survival`.) Quadratic in the sightings of one
-key at one member.
+(A step down from a tombstone to a value is called a resurrection, see `survival`.) Quadratic in the versions of one key
+that one member showed, however often it did.
 """
+
+from collections.abc import Iterable
 
 from simulator.experiment.checkers.evidence import Evidence
 from simulator.experiment.checkers.violation import Violation
@@ -15,12 +17,14 @@ def monotonicity(evidence: Evidence) -> list[Violation]:
     """No member shows a version that is less than one that it showed before."""
     violations: list[Violation] = []
     for (member, key), sightings in evidence.sightings_of.items():
-        chain: list[Sighting] = []
+        chain: dict[tuple[int, bool, int, str], Sighting] = {}  # the latest of each version, with the fewest excuses
         for sighting in sightings:
             if sighting.withdrawn:
                 continue
-            before = next((each for each in _above(chain, sighting) if not _is_excused(evidence, each, sighting)), None)
-            chain.append(sighting)
+            before = next(
+                (each for each in _above(chain.values(), sighting) if not _is_excused(evidence, each, sighting)), None
+            )
+            chain[sighting.entry.version] = sighting
             if before is None:
                 continue
             sentence = (
@@ -33,7 +37,7 @@ def monotonicity(evidence: Evidence) -> list[Violation]:
     return violations
 
 
-def _above(chain: list[Sighting], sighting: Sighting) -> list[Sighting]:
+def _above(chain: Iterable[Sighting], sighting: Sighting) -> list[Sighting]:
     """What was shown before and is greater, but for deletions that a value follows."""
     entry = sighting.entry
     return [each for each in chain if each.entry.version > entry.version and (entry.deleted or not each.entry.deleted)]
