@@ -21,7 +21,7 @@ from simulator.experiment.mutants.catalogue import MUTANTS
 from simulator.experiment.mutants.mutant import Mutant
 from simulator.experiment.plan import Plan
 
-LIVENESS_S: Final = 70.0
+LIVENESS_S: Final = 90.0
 """How long members may take to become equal: enough for every plan without mutants, and no longer than that."""
 PARTITIONS: Final = ("partition", "one_way", "hold", "reset", "ring", "smallest_cut", "flap", "swizzle")
 NETWORK: Final = (*PARTITIONS, "slow", "lose", "duplicate", "reorder", "corrupt", "throttle", "weather", "edges")

@@ -45,7 +45,11 @@ RING: Final = (
         checkers=("monotonic writes", "writes follow reads", "replica monotonicity", "lost write", "resurrection"),
         nemeses=("skew",),
     ),
-    Mutant(plant=ring.leader_restamps, breaks="G1", checkers=("invented", "last write wins", "lost write")),
+    Mutant(
+        plant=ring.leader_restamps,
+        breaks="G1",
+        checkers=("invented", "last write wins", "lost write"),
+    ),
     Mutant(
         plant=ring.tombstone_dropped,
         breaks="G3",
@@ -101,8 +105,18 @@ RING: Final = (
         checkers=("broken", "convergence"),
         nemeses=("crash",),
     ),
-    Mutant(plant=ring.poke_one_shot, breaks="G1", checkers=("outbox", "convergence"), nemeses=("weather",)),
-    Mutant(plant=ring.health_never_rechecks, breaks="G1", checkers=("convergence", "outbox"), nemeses=("partition",)),
+    Mutant(
+        plant=ring.poke_one_shot,
+        breaks="G1",
+        checkers=("outbox", "convergence"),
+        nemeses=("weather",),
+    ),
+    Mutant(
+        plant=ring.health_never_rechecks,
+        breaks="G1",
+        checkers=("convergence", "outbox"),
+        nemeses=("partition",),
+    ),
 )
 """The first ring."""
 RULES: Final = (
@@ -145,7 +159,12 @@ RULES: Final = (
         checkers=("broken", "convergence"),
         nemeses=("disk", "duplicate"),
     ),
-    Mutant(plant=rules.a_reset_is_ignored, breaks="G1", checkers=("convergence",), nemeses=("crash",)),
+    Mutant(
+        plant=rules.a_reset_is_ignored,
+        breaks="G1",
+        checkers=("convergence",),
+        nemeses=("crash",),
+    ),
     Mutant(
         plant=rules.nothing_is_offered_again_to_a_new_life,
         breaks="G2",
@@ -256,6 +275,7 @@ MACHINERY: Final = (
     ),
     Mutant(
         plant=machinery.reads_see_what_is_not_committed,
+        directed=directed.a_node_is_read_while_its_disk_fails,
         breaks="G2",
         checkers=("monotonic reads", "invented"),
         nemeses=("disk",),
@@ -266,29 +286,59 @@ MACHINERY: Final = (
         checkers=("broken", "convergence"),
         nemeses=("knobs", "partition"),
     ),
-    Mutant(plant=machinery.a_page_begins_one_row_late, breaks="G6", checkers=("broken", "convergence")),
-    Mutant(plant=machinery.a_page_ends_beyond_what_is_committed, breaks="G6", checkers=("broken", "convergence")),
-    Mutant(plant=machinery.acknowledgements_open_no_window, breaks="G1", checkers=("convergence", "staleness")),
+    Mutant(
+        plant=machinery.a_page_begins_one_row_late,
+        breaks="G6",
+        checkers=("broken", "convergence"),
+    ),
+    Mutant(
+        plant=machinery.a_page_ends_beyond_what_is_committed,
+        directed=directed.a_leader_is_read_while_writes_wait_for_its_disk,
+        breaks="G6",
+        checkers=("broken", "convergence"),
+    ),
+    Mutant(
+        plant=machinery.acknowledgements_open_no_window,
+        breaks="G1",
+        checkers=("convergence", "staleness"),
+    ),
     Mutant(
         plant=machinery.an_outbox_is_read_once, breaks="G1", checkers=("convergence", "outbox"), nemeses=("partition",)
     ),
-    Mutant(plant=machinery.every_heartbeat_is_answered_by_a_subscription, breaks="G1", checkers=("quiescence",)),
-    Mutant(plant=machinery.tokens_wrap, breaks="G1", checkers=("convergence", "crash", "outbox")),
+    Mutant(
+        plant=machinery.every_heartbeat_is_answered_by_a_subscription,
+        breaks="G1",
+        checkers=("quiescence",),
+    ),
+    Mutant(
+        plant=machinery.tokens_wrap,
+        directed=directed.a_leader_is_read_while_writes_wait_for_its_disk,
+        costly=True,
+        breaks="G1",
+        checkers=("convergence", "crash", "outbox"),
+    ),
     Mutant(
         plant=machinery.numbers_start_again,
         breaks="G6",
         checkers=("crash", "convergence", "broken"),
         nemeses=("crash",),
     ),
-    Mutant(plant=machinery.stamps_are_coarse, breaks="G5", checkers=("stamp uniqueness",)),
     Mutant(
-        plant=machinery.the_clock_is_not_restored,
+        plant=machinery.stamps_are_coarse,
         breaks="G5",
-        checkers=("monotonic writes", "writes follow reads"),
-        nemeses=("crash", "skew"),
+        checkers=("stamp uniqueness",),
     ),
-    Mutant(plant=machinery.writes_wait_for_the_leader, breaks="G7", checkers=("availability",), nemeses=("partition",)),
-    Mutant(plant=machinery.reads_are_cached, breaks="G5", checkers=("monotonic reads", "read your writes")),
+    Mutant(
+        plant=machinery.writes_wait_for_the_leader,
+        breaks="G7",
+        checkers=("availability",),
+        nemeses=("partition",),
+    ),
+    Mutant(
+        plant=machinery.reads_are_cached,
+        breaks="G5",
+        checkers=("monotonic reads", "read your writes"),
+    ),
     Mutant(
         plant=machinery.an_update_keeps_the_data_that_was_here,
         breaks="G1",

@@ -15,6 +15,7 @@ from simulator.experiment.verbs import (
     crash,
     cut_one_way,
     delete,
+    disk,
     heal,
     isolate,
     read,
@@ -99,6 +100,27 @@ def a_clock_was_ahead_when_a_deletion_was_made() -> Plan:
     simulation.at(1.5, delete("leader", "users/a")).at(6.0, crash("leader")).at(6.5, restart("leader"))
     simulation.at(8.0, write("leader", "users/a", 2))
     return _plan(simulation, until=10.0)
+
+
+def a_leader_is_read_while_writes_wait_for_its_disk() -> Plan:
+    """Its disk is slow, so that writes and the reads of nodes that come back wait together."""
+    simulation = Simulation(nodes=2, seed=1, durability="full").at(0.5, disk("leader", slow_s=0.1, for_s=8.0))
+    for number in range(200):
+        simulation.at(1.0 + number / 33, write("leader", f"users/{number % 50}", number))
+    for number in range(6):
+        simulation.at(1.5 + number, crash("n1")).at(1.7 + number, restart("n1"))
+    return _plan(simulation, until=9.0)
+
+
+def a_node_is_read_while_its_disk_fails() -> Plan:
+    """Reads wait together with writes whose commits fail."""
+    simulation = Simulation(nodes=1, seed=1, durability="full")
+    simulation.at(0.5, disk("n1", slow_s=0.1, fail=0.5, for_s=20.0))
+    for number in range(20):
+        simulation.at(1.0 + number, write("n1", "users/a", number), write("n1", "settings", number))
+        simulation.at(1.01 + number, read("n1", "settings"))
+        simulation.at(1.5 + number, read("n1", "settings"))
+    return _plan(simulation, until=22.0)
 
 
 def _collecting() -> Simulation:

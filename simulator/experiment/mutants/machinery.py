@@ -48,7 +48,7 @@ from simulator.world.disk import Disk
 Read: TypeAlias = (
     Get | ListAll | ListKeys | ReadFeed | ReadOutbox | ReadForPeer | CompareDigest | ReadBuckets | Describe
 )
-TOKENS: Final = 4
+TOKENS: Final = 1
 COARSE_NS: Final = 10_000_000
 WAITING_MAX: Final = 2
 
@@ -222,14 +222,16 @@ def every_heartbeat_is_answered_by_a_subscription(seams: Seams, mark: Mark) -> N
 
 def tokens_wrap(seams: Seams, mark: Mark) -> None:
     """The counter of questions wraps while answers are on their way."""
-    ask = Asks.ask
 
-    def ask_(asks: Asks[object], question: Question, purpose: object) -> list[Ask]:
-        asks._next %= TOKENS
-        mark.note(asks._next + 1 in asks._open)
-        return ask(asks, question, purpose)
+    def ask(asks: Asks[object], question: Question, purpose: object) -> list[Ask]:
+        if len(asks._open) >= asks.limit:
+            return []
+        asks._next = asks._next % TOKENS + 1
+        mark.note(asks._next in asks._open)
+        asks._open[asks._next] = purpose
+        return [Ask(asks._next, question)]
 
-    seams.setattr(Asks, "ask", ask_)
+    seams.setattr(Asks, "ask", ask)
 
 
 def numbers_start_again(seams: Seams, mark: Mark) -> None:
@@ -245,30 +247,16 @@ def numbers_start_again(seams: Seams, mark: Mark) -> None:
 
 
 def stamps_are_coarse(seams: Seams, mark: Mark) -> None:
-    """Stamps are in steps of 10 ms, and two writes within one are equal."""
+    """Stamps are in steps of 10 ms, and two writes of one key within a step get the same."""
     tick = HybridClock.tick
 
     def tick_(clock: HybridClock, *, wall_ns: int, above: int = 0) -> int:
-        before = clock.last
         stamp = tick(clock, wall_ns=wall_ns, above=above)
-        coarse = max(wall_ns // COARSE_NS * COARSE_NS, above + 1)
-        mark.note(coarse <= before)
-        clock.last = max(before, wall_ns)
-        return coarse if coarse < stamp else stamp
+        coarse = max(wall_ns // COARSE_NS * COARSE_NS, above)
+        mark.note(coarse == above)
+        return min(coarse, stamp)
 
     seams.setattr(HybridClock, "tick", tick_)
-
-
-def the_clock_is_not_restored(seams: Seams, mark: Mark) -> None:
-    """A store that is opened does not know which stamps it gave and saw."""
-    load = Store._load
-
-    def load_(store: Store, changes: Iterable[Change]) -> None:
-        load(store, changes)
-        mark.note(store.clock.last)
-        store.clock.last = 0
-
-    seams.setattr(Store, "_load", load_)
 
 
 # Answers -------------------------------------------------------------------------------------------------------------
