@@ -83,16 +83,12 @@ def _names(what: str, text: str | None, known: tuple[str, ...]) -> tuple[str, ..
 
 def _play(folder: Folder, missing: list[Cell], played: dict[Cell, Played], options: MatrixOptions) -> None:
     console = Console(stderr=True)
-    columns = (
-        TextColumn("matrix"),
-        MofNCompleteColumn(),
-        BarColumn(),
-        TimeElapsedColumn(),
-        TextColumn("{task.fields[kills]} kills"),
-    )
+    said = TextColumn("{task.description}")
+    columns = (TextColumn("matrix"), MofNCompleteColumn(), BarColumn(), TimeElapsedColumn(), said)
+    kills = sum(shot.killed for each in played.values() for shot in each.shots)
     with Progress(*columns, console=console) as progress:
-        bar = progress.add_task("", total=len(played) + len(missing), completed=len(played), kills=0)
-        kills = 0
+        total = len(played) + len(missing)
+        bar = progress.add_task(f"{kills} kills", total=total, completed=len(played))
 
         def show(each: Played) -> None:
             nonlocal kills

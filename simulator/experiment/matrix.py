@@ -192,8 +192,8 @@ def play_all(wanted: Iterable[Cell], crew: Crew, on_played: Callable[[Played], N
             if not under_way:
                 break
             for future in wait(under_way, return_when=FIRST_COMPLETED).done:
-                cell = under_way.pop(future)
                 on_played(future.result())
+                del under_way[future]
     except BrokenExecutor:
         crew.abandon(executor)
         names = ", ".join(f"{cell.column} {cell.seed}" for cell in under_way.values())
