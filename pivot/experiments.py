@@ -117,6 +117,36 @@ def report(
 
 
 @sim.command
+def matrix(
+    *,
+    seeds: Annotated[int, Parameter(help="How many plans in each column.")] = 400,
+    mutant: Annotated[str | None, Parameter(help="Mutants, comma separated; none: all.")] = None,
+    column: Annotated[
+        str | None, Parameter(help="Of partitions, network and everything, comma separated; none: all.")
+    ] = None,
+    runs: Annotated[Path, Parameter(help="Folder for the results: a folder in it for each matrix.")] = Path("runs"),
+    resume: Annotated[Path | None, Parameter(help="Go on with the matrix in this folder.")] = None,
+    workers: Annotated[int | None, Parameter(help="Processes that play; none: as many as cores.")] = None,
+    markdown: Annotated[bool, Parameter(help="Print a Markdown table.")] = False,
+    as_json: Json = False,
+) -> int:
+    """Plant known bugs, one at a time, and see which checker notices in which plans, and how soon."""
+    from simulator.commands.matrix import MatrixOptions, matrix
+
+    options = MatrixOptions(
+        seeds=seeds,
+        mutants=mutant,
+        columns=column,
+        runs=runs,
+        resume=resume,
+        workers=workers,
+        markdown=markdown,
+        as_json=as_json,
+    )
+    return matrix(options)
+
+
+@sim.command
 def determinism(
     *,
     seeds: Annotated[int, Parameter(help="How many seeds.")] = 100,

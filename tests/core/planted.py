@@ -4,89 +4,47 @@ Start at `FREQUENT`.
 """
 
 from collections.abc import Callable
+from functools import wraps
 from typing import Final
 
 import pytest
-from msgspec.structs import replace
 
-from pivot.actors.core import ActorCore
-from pivot.core.clock import HybridClock
-from pivot.core.collection import Change, Place, SetPlace
 from pivot.core.decision import Decision
-from pivot.core.effects import Effect, Reply
-from pivot.core.entry import Entry, fingerprint
-from pivot.core.events import Received
-from pivot.core.following import Following
-from pivot.core.leading import Leading
-from pivot.core.merging import confirm, merge_page, merge_pushed
-from pivot.core.messages import Ack, Page, PushAck, Reset, Subscribe
-from pivot.core.questions import Confirm, MergePage, MergePushed, ReplyTo, Result
-from pivot.core.store import Store
-from pivot.types import Now
+from pivot.core.effects import Effect
+from pivot.core.questions import Result
+from simulator.experiment.mutants import machinery, ring, rules
+from simulator.experiment.mutants.mutant import Mark
+from simulator.experiment.mutants.mutant import Plant as Mutation
 
 Plant = Callable[[pytest.MonkeyPatch], None]
 
 
-def the_last_arrival_wins(patch: pytest.MonkeyPatch) -> None:
-    def differs(entry: Entry, other: Entry) -> bool:
-        return entry.version != other.version
+def plain(mutant: Mutation) -> Plant:
+    """A mutant of the simulator's matrix, planted here; nobody counts how often it makes a difference."""
 
-    patch.setattr("pivot.core.merging.supersedes", differs)
+    @wraps(mutant)
+    def plant(patch: pytest.MonkeyPatch) -> None:
+        mutant(patch, Mark())
 
-
-def a_page_beyond_the_cursor_is_applied(patch: pytest.MonkeyPatch) -> None:
-    taken = Following.page
-
-    def take(following: Following, now: Now, page: Page) -> list[Effect]:
-        return taken(following, now, replace(page, since=min(page.since, following.expected)))
-
-    def merge(store: Store, now: Now, to: ReplyTo, question: MergePage) -> list[Effect]:
-        cursor = store[question.collection].peek_place().cursor
-        return merge_page(store, now, to, replace(question, since=cursor))
-
-    patch.setattr(Following, "page", take)
-    patch.setattr("pivot.core.storage.merge_page", merge)
+    return plant
 
 
-def an_answer_confirms_whatever_the_row_is_by_now(patch: pytest.MonkeyPatch) -> None:
-    def confirm_all(store: Store, to: ReplyTo, question: Confirm) -> list[Effect]:
-        rows = {ack.key: store[question.collection].peek(ack.key) for ack in question.acks}
-        acks = tuple(
-            replace(ack, fingerprint=fingerprint(row.entry))
-            for ack in question.acks
-            if (row := rows[ack.key]) is not None
-        )
-        return confirm(store, to, replace(question, acks=acks))
-
-    patch.setattr("pivot.core.storage.confirm", confirm_all)
+the_last_arrival_wins = plain(ring.blind_overwrite)
 
 
-def an_answer_of_an_earlier_life_confirms(patch: pytest.MonkeyPatch) -> None:
-    heard = Following.push_ack
-
-    def hear(following: Following, answer: PushAck) -> list[Effect]:
-        return heard(following, replace(answer, epoch=following.epoch))
-
-    def confirm_all(store: Store, to: ReplyTo, question: Confirm) -> list[Effect]:
-        epoch = store[question.collection].peek_place().epoch
-        return confirm(store, to, replace(question, epoch=epoch))
-
-    patch.setattr(Following, "push_ack", hear)
-    patch.setattr("pivot.core.storage.confirm", confirm_all)
+a_page_beyond_the_cursor_is_applied = plain(rules.a_page_beyond_the_cursor_is_applied)
 
 
-def a_reset_is_ignored(patch: pytest.MonkeyPatch) -> None:
-    def ignore(_: Following, __: Reset) -> list[Effect]:
-        return []
-
-    patch.setattr(Following, "reset", ignore)
+an_answer_confirms_whatever_the_row_is_by_now = plain(rules.an_answer_confirms_whatever_the_row_is_by_now)
 
 
-def nothing_is_offered_again_to_a_new_life(patch: pytest.MonkeyPatch) -> None:
-    def no_clear(collection: str, _: int) -> Change:
-        return SetPlace(collection, Place())  # overwritten by the next change
+an_answer_of_an_earlier_life_confirms = plain(rules.an_answer_of_an_earlier_life_confirms)
 
-    patch.setattr("pivot.core.merging.ClearAcks", no_clear)
+
+a_reset_is_ignored = plain(rules.a_reset_is_ignored)
+
+
+nothing_is_offered_again_to_a_new_life = plain(rules.nothing_is_offered_again_to_a_new_life)
 
 
 def what_is_persisted_follows_the_reply(patch: pytest.MonkeyPatch) -> None:
@@ -98,52 +56,21 @@ def what_is_persisted_follows_the_reply(patch: pytest.MonkeyPatch) -> None:
     patch.setattr(Decision, "effects", reversed_order)
 
 
-def a_failed_commit_is_told_as_kept(patch: pytest.MonkeyPatch) -> None:
-    finish = ActorCore.finish
-
-    def pretend(core: ActorCore, now: Now, failure: str | None = None) -> list[Effect]:
-        del failure
-        return finish(core, now)
-
-    patch.setattr(ActorCore, "finish", pretend)
+a_failed_commit_is_told_as_kept = plain(machinery.a_failed_commit_is_told_as_kept)
 
 
-def a_repeated_push_is_confirmed_though_the_commit_of_the_first_failed(patch: pytest.MonkeyPatch) -> None:
-    def merge(store: Store, now: Now, to: ReplyTo, question: MergePushed) -> list[Effect]:
-        collection = store[question.collection]
-        repeated = all(
-            row is not None and row.entry.version >= entry.version
-            for entry in question.entries
-            for row in (collection.peek(entry.key),)
-        )
-        effects = merge_pushed(store, now, to, question)
-        return [effect for effect in effects if isinstance(effect, Reply)] if repeated else effects
-
-    patch.setattr("pivot.core.storage.merge_pushed", merge)
+a_repeated_push_is_confirmed_though_the_commit_of_the_first_failed = plain(
+    rules.a_repeated_push_is_confirmed_though_the_commit_of_the_first_failed
+)
 
 
-def a_write_is_stamped_by_wall_time_alone(patch: pytest.MonkeyPatch) -> None:
-    def tick(_: HybridClock, *, wall_ns: int, above: int = 0) -> int:
-        del above
-        return wall_ns
-
-    patch.setattr(HybridClock, "tick", tick)
+a_write_is_stamped_by_wall_time_alone = plain(ring.wall_clock_only)
 
 
-def a_lost_push_is_not_repeated(patch: pytest.MonkeyPatch) -> None:
-    def alive(following: Following, _: Now) -> list[Effect]:
-        return following._ack()
-
-    patch.setattr(Following, "alive", alive)
+a_lost_push_is_not_repeated = plain(ring.poke_one_shot)
 
 
-def a_new_subscriber_gets_only_what_is_new(patch: pytest.MonkeyPatch) -> None:
-    subscribed = Leading.subscribe
-
-    def subscribe(leading: Leading, now: Now, event: Received, said: Subscribe | Ack) -> list[Effect]:
-        return subscribed(leading, now, event, replace(said, cursor=leading.head))
-
-    patch.setattr(Leading, "subscribe", subscribe)
+a_new_subscriber_gets_only_what_is_new = plain(rules.a_new_subscriber_gets_only_what_is_new)
 
 
 FREQUENT: Final[tuple[Plant, ...]] = (

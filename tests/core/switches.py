@@ -9,14 +9,11 @@ from msgspec.structs import replace
 
 from pivot.config import Knobs
 from pivot.core import merging
-from pivot.core.collecting import collect, hear_floor
+from pivot.core.collecting import collect
 from pivot.core.collection import (
-    ClearAcks,
     Collection,
     DropRow,
     FeedSlice,
-    PutRow,
-    Retention,
     Row,
     SetPlace,
     SetRetention,
@@ -29,14 +26,12 @@ from pivot.core.following import Following, Purpose
 from pivot.core.leader import LeaderBehaviour
 from pivot.core.leading import Flow, Leading
 from pivot.core.lineage import Lineage
-from pivot.core.merging import follow_epoch, merge_page, merge_pushed, merge_resync, restamp
+from pivot.core.merging import follow_epoch, merge_page, merge_resync, restamp
 from pivot.core.messages import Ack, Gone, Page, Reset, Stale, Subscribe
 from pivot.core.questions import (
     Collect,
     FollowEpoch,
-    HearFloor,
     MergePage,
-    MergePushed,
     MergeResync,
     Position,
     ReplyTo,
@@ -46,19 +41,13 @@ from pivot.core.questions import (
 from pivot.core.resync import Resync, Verdict
 from pivot.core.store import Store
 from pivot.types import Epoch, Now
-from simulator.world.disk import Disk
-
-SEQ_MAX = 2**63 - 1
+from simulator.experiment.mutants import ring, rules
+from tests.core.planted import plain
 
 # What nodes push -----------------------------------------------------------------------------------------------------
 
 
-def a_push_is_merged_whatever_its_sender_had_seen(patch: pytest.MonkeyPatch) -> None:
-    def merge(store: Store, now: Now, to: ReplyTo, question: MergePushed) -> list[Effect]:
-        floor = store[question.collection].peek_retention().floor
-        return merge_pushed(store, now, to, replace(question, seen=floor))
-
-    patch.setattr("pivot.core.storage.merge_pushed", merge)
+a_push_is_merged_whatever_its_sender_had_seen = plain(rules.a_push_is_merged_whatever_its_sender_had_seen)
 
 
 def a_push_says_what_its_sender_has_seen_by_now(patch: pytest.MonkeyPatch) -> None:
@@ -104,27 +93,15 @@ def a_reset_counts_whatever_it_answers(patch: pytest.MonkeyPatch) -> None:
 # What a leader has lost ----------------------------------------------------------------------------------------------
 
 
-def a_store_goes_on_in_its_life(patch: pytest.MonkeyPatch) -> None:
-    def stay(_: Disk, __: Epoch) -> None:
-        pass
-
-    patch.setattr(Disk, "begin_life", stay)
+a_store_goes_on_in_its_life = plain(ring.log_truncated_without_epoch)
 
 
-def what_was_confirmed_above_what_is_kept_stays_so(patch: pytest.MonkeyPatch) -> None:
-    def keep(collection: str, kept: int) -> ClearAcks:
-        return ClearAcks(collection, SEQ_MAX if kept else 0)
-
-    patch.setattr("pivot.core.merging.ClearAcks", keep)
+what_was_confirmed_above_what_is_kept_stays_so = plain(rules.what_was_confirmed_above_what_is_kept_stays_so)
 
 
-def how_far_the_feed_went_when_it_was_read_does_not_matter(patch: pytest.MonkeyPatch) -> None:
-    def follow(store: Store, to: ReplyTo, question: FollowEpoch) -> list[Effect]:
-        collection = store[question.collection]
-        collection.place = replace(collection.place, head=0)
-        return follow_epoch(store, to, question)
-
-    patch.setattr("pivot.core.storage.follow_epoch", follow)
+how_far_the_feed_went_when_it_was_read_does_not_matter = plain(
+    rules.how_far_the_feed_went_when_it_was_read_does_not_matter
+)
 
 
 def nothing_is_kept_of_the_life_before(patch: pytest.MonkeyPatch) -> None:
@@ -217,25 +194,13 @@ def a_resync_goes_on_above_its_floor(patch: pytest.MonkeyPatch) -> None:
     patch.setattr(Following, "_resynced", go_on)
 
 
-def a_resync_ends_where_its_page_says(patch: pytest.MonkeyPatch) -> None:
-    def ends(_: Resync, page: Page) -> bool:
-        return page.next >= page.head
-
-    patch.setattr(Resync, "ends", ends)
+a_resync_ends_where_its_page_says = plain(rules.a_resync_ends_where_its_page_says)
 
 
-def absent_rows_stay(patch: pytest.MonkeyPatch) -> None:
-    def stay(_: Decision, __: Now, ___: Collection, ____: Row, _____: MergeResync) -> None:
-        pass
-
-    patch.setattr("pivot.core.merging._judge_absent", stay)
+absent_rows_stay = plain(rules.absent_rows_stay)
 
 
-def absent_rows_are_dropped(patch: pytest.MonkeyPatch) -> None:
-    def forget(decision: Decision, _: Now, collection: Collection, row: Row, __: MergeResync) -> None:
-        decision.stage(DropRow(collection.path, row.entry.key, row.seq))
-
-    patch.setattr("pivot.core.merging._judge_absent", forget)
+absent_rows_are_dropped = plain(rules.absent_rows_are_dropped)
 
 
 def _write_again(decision: Decision, entry: Entry, stamp: int) -> None:
@@ -262,11 +227,7 @@ def what_is_written_again_is_stamped_by_our_clock_alone(patch: pytest.MonkeyPatc
     patch.setattr("pivot.core.merging._judge_absent", again)
 
 
-def a_gap_is_not_asked_for_again(patch: pytest.MonkeyPatch) -> None:
-    def wait(_: Following, __: Now) -> list[Effect]:
-        return []
-
-    patch.setattr(Following, "_resubscribe", wait)
+a_gap_is_not_asked_for_again = plain(rules.a_gap_is_not_asked_for_again)
 
 
 # Followers and tombstones --------------------------------------------------------------------------------------------
@@ -305,29 +266,12 @@ def a_leader_collects_though_followers_may_be_unknown(patch: pytest.MonkeyPatch)
     patch.setattr("pivot.core.storage.collect", collect_)
 
 
-def a_node_forgets_every_tombstone_when_it_hears_of_a_floor(patch: pytest.MonkeyPatch) -> None:
-    def hear(store: Store, to: ReplyTo, question: HearFloor) -> list[Effect]:
-        collection = store[question.collection]
-        for row in collection.tombstone_rows():
-            if row.acked is None:
-                collection.apply(PutRow(collection.path, Row(row.entry, row.seq, question.floor)))
-        return hear_floor(store, to, question)
-
-    patch.setattr("pivot.core.storage.hear_floor", hear)
+a_node_forgets_every_tombstone_when_it_hears_of_a_floor = plain(
+    rules.a_node_forgets_every_tombstone_when_it_hears_of_a_floor
+)
 
 
-def the_greatest_collected_stamp_is_not_remembered(patch: pytest.MonkeyPatch) -> None:
-    version = Store.next_version
-
-    def next_version(store: Store, wall_ns: int, key: str, data: str | None) -> Entry:
-        collection = store.collection_of(key)
-        place, retention = collection.place, collection.retention
-        collection.place, collection.retention = replace(place, collected=0), Retention()
-        entry = version(store, wall_ns, key, data)
-        collection.place, collection.retention = place, retention
-        return entry
-
-    patch.setattr(Store, "next_version", next_version)
+the_greatest_collected_stamp_is_not_remembered = plain(rules.the_greatest_collected_stamp_is_not_remembered)
 
 
 def a_new_life_forgets_what_earlier_ones_collected(patch: pytest.MonkeyPatch) -> None:

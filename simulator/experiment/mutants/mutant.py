@@ -5,12 +5,13 @@ plan kills a mutant if the mutant was marked in it, the expected checker fired, 
 Start at `Mutant.planted`.
 """
 
-from collections.abc import Generator
+from collections.abc import Callable, Generator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Protocol, final
 
 from simulator.experiment.checkers.violation import Violation
+from simulator.experiment.plan import Plan
 
 
 @final
@@ -25,6 +26,14 @@ class Mark:
         self.count += bool(diverged)
 
 
+class Seams(Protocol):
+    """Where bugs are planted: attributes of classes and modules that can be replaced. A `MonkeyPatch` is one, too."""
+
+    def setattr(self, seam: object, name: str, new: object, /) -> None:
+        """Let `seam.name` be something else."""
+        ...
+
+
 @final
 class Patch:
     """Replaces attributes of classes and modules, and puts them back."""
@@ -32,8 +41,8 @@ class Patch:
     def __init__(self) -> None:
         self._before: list[tuple[object, str, object]] = []
 
-    def replace(self, seam: object, name: str, new: object) -> None:
-        """Let `seam.name` be something else until `undo`.
+    def setattr(self, seam: object, name: str, new: object, /) -> None:
+        """See `Seams.setattr`; until `undo`.
 
         Raises:
             AttributeError: there is no such seam.
@@ -53,7 +62,7 @@ class Plant(Protocol):
 
     __name__: str
 
-    def __call__(self, patch: Patch, mark: Mark, /) -> None:
+    def __call__(self, seams: Seams, mark: Mark, /) -> None:
         """Plant it at its seams, and let it mark when it makes a difference."""
         ...
 
@@ -68,17 +77,26 @@ class Mutant:
         breaks: the guarantee or rule of the protocol that it breaks.
         checkers: who may see it; the first is the expected one.
         nemeses: kinds of faults that it takes; empty = none.
+        directed: makes a plan that kills it, for those that drawn plans seldom kill.
+        costly: whether playing it takes so long that drawn plans do without it.
     """
 
     plant: Plant
     breaks: str
     checkers: tuple[str, ...]
     nemeses: tuple[str, ...] = ()
+    directed: Callable[[], Plan] | None = None
+    costly: bool = False
 
     @property
     def name(self) -> str:
         """How people call it."""
         return self.plant.__name__
+
+    @property
+    def wrong(self) -> str:
+        """What is wrong, in a sentence."""
+        return (self.plant.__doc__ or "").strip()
 
     @contextmanager
     def planted(self) -> Generator[Mark, None, None]:

@@ -22,13 +22,13 @@ from pivot.core.node import NodeBehaviour
 from pivot.core.questions import Confirm, MergePage, MergePushed, ReplyTo
 from pivot.core.store import Store
 from pivot.types import Now
-from simulator.experiment.mutants.mutant import Mark, Patch
+from simulator.experiment.mutants.mutant import Mark, Seams
 from simulator.world.disk import Disk
 
 # Merging -------------------------------------------------------------------------------------------------------------
 
 
-def tie_by_arrival(patch: Patch, mark: Mark) -> None:
+def tie_by_arrival(seams: Seams, mark: Mark) -> None:
     """Of equal stamps the later arrival wins."""
 
     def supersedes(entry: Entry, other: Entry) -> bool:
@@ -36,10 +36,10 @@ def tie_by_arrival(patch: Patch, mark: Mark) -> None:
         mark.note(wins != (entry.version > other.version))
         return wins
 
-    patch.replace(merging, "supersedes", supersedes)
+    seams.setattr(merging, "supersedes", supersedes)
 
 
-def echo_loop(patch: Patch, mark: Mark) -> None:
+def echo_loop(seams: Seams, mark: Mark) -> None:
     """An equal version is taken again, and offered to where it came from."""
     take = Decision.take
 
@@ -51,21 +51,21 @@ def echo_loop(patch: Patch, mark: Mark) -> None:
         del acked
         return take(decision, entry, acked=None)
 
-    patch.replace(merging, "supersedes", supersedes)
-    patch.replace(Decision, "take", take_and_offer)
+    seams.setattr(merging, "supersedes", supersedes)
+    seams.setattr(Decision, "take", take_and_offer)
 
 
-def blind_overwrite(patch: Patch, mark: Mark) -> None:
+def blind_overwrite(seams: Seams, mark: Mark) -> None:
     """What arrives replaces what is there."""
 
     def supersedes(entry: Entry, other: Entry) -> bool:
         mark.note(entry.version < other.version)
         return entry.version != other.version
 
-    patch.replace(merging, "supersedes", supersedes)
+    seams.setattr(merging, "supersedes", supersedes)
 
 
-def delete_always_wins(patch: Patch, mark: Mark) -> None:
+def delete_always_wins(seams: Seams, mark: Mark) -> None:
     """A deletion beats a later write."""
 
     def supersedes(entry: Entry, other: Entry) -> bool:
@@ -73,10 +73,10 @@ def delete_always_wins(patch: Patch, mark: Mark) -> None:
         mark.note(wins != (entry.version > other.version))
         return wins
 
-    patch.replace(merging, "supersedes", supersedes)
+    seams.setattr(merging, "supersedes", supersedes)
 
 
-def update_beats_tombstone(patch: Patch, mark: Mark) -> None:
+def update_beats_tombstone(seams: Seams, mark: Mark) -> None:
     """A write beats a later deletion."""
 
     def supersedes(entry: Entry, other: Entry) -> bool:
@@ -84,10 +84,10 @@ def update_beats_tombstone(patch: Patch, mark: Mark) -> None:
         mark.note(wins != (entry.version > other.version))
         return wins
 
-    patch.replace(merging, "supersedes", supersedes)
+    seams.setattr(merging, "supersedes", supersedes)
 
 
-def wall_clock_only(patch: Patch, mark: Mark) -> None:
+def wall_clock_only(seams: Seams, mark: Mark) -> None:
     """A write is stamped by the wall clock, whatever it overwrites."""
     tick = HybridClock.tick
 
@@ -95,10 +95,10 @@ def wall_clock_only(patch: Patch, mark: Mark) -> None:
         mark.note(tick(clock, wall_ns=wall_ns, above=above) != wall_ns)
         return wall_ns
 
-    patch.replace(HybridClock, "tick", tick_)
+    seams.setattr(HybridClock, "tick", tick_)
 
 
-def leader_restamps(patch: Patch, mark: Mark) -> None:
+def leader_restamps(seams: Seams, mark: Mark) -> None:
     """A leader stamps what nodes push by its own clock."""
     merge = merging.merge_pushed
 
@@ -113,13 +113,13 @@ def leader_restamps(patch: Patch, mark: Mark) -> None:
             entries.append(entry)
         return merge(store, now, to, replace(question, entries=tuple(entries)))
 
-    patch.replace(storage, "merge_pushed", merge_)
+    seams.setattr(storage, "merge_pushed", merge_)
 
 
 # Tombstones ----------------------------------------------------------------------------------------------------------
 
 
-def tombstone_dropped(patch: Patch, mark: Mark) -> None:
+def tombstone_dropped(seams: Seams, mark: Mark) -> None:
     """A deletion removes the row instead of leaving a tombstone."""
     retake = Decision.retake
 
@@ -130,10 +130,10 @@ def tombstone_dropped(patch: Patch, mark: Mark) -> None:
             decision.stage(DropRow(decision.store.collection_of(entry.key).path, entry.key, row.seq))
         return row
 
-    patch.replace(Decision, "retake", retake_)
+    seams.setattr(Decision, "retake", retake_)
 
 
-def tombstone_gc_early(patch: Patch, mark: Mark) -> None:
+def tombstone_gc_early(seams: Seams, mark: Mark) -> None:
     """A leader drops tombstones that not every follower has, and does not say so."""
 
     def drop(decision: Decision, collection: Collection, retention: Retention, followers: Iterable[Follower]) -> int:
@@ -144,10 +144,10 @@ def tombstone_gc_early(patch: Patch, mark: Mark) -> None:
             decision.stage(DropRow(collection.path, row.entry.key, row.seq))
         return len(doomed)
 
-    patch.replace(collecting, "_drop", drop)
+    seams.setattr(collecting, "_drop", drop)
 
 
-def pull_deletes_missing(patch: Patch, mark: Mark) -> None:
+def pull_deletes_missing(seams: Seams, mark: Mark) -> None:
     """What a leader's list does not have is deleted here."""
     merge = merging.merge_page
 
@@ -164,13 +164,13 @@ def pull_deletes_missing(patch: Patch, mark: Mark) -> None:
                 merging.drop(decision, collection, row, "the leader does not have it")
         return [Persist(tuple(decision.changes)), *effects]
 
-    patch.replace(storage, "merge_page", merge_)
+    seams.setattr(storage, "merge_page", merge_)
 
 
 # Disks ---------------------------------------------------------------------------------------------------------------
 
 
-def ack_before_fsync(patch: Patch, mark: Mark) -> None:
+def ack_before_fsync(seams: Seams, mark: Mark) -> None:
     """Writers are answered while their commit still waits for the next one."""
     begin = ActorCore.begin
     waiting: list[tuple[ActorCore, list[Change]]] = []
@@ -184,10 +184,10 @@ def ack_before_fsync(patch: Patch, mark: Mark) -> None:
             waiting.append((core, changes))
         return [change for each in before for change in each]
 
-    patch.replace(ActorCore, "begin", begin_)
+    seams.setattr(ActorCore, "begin", begin_)
 
 
-def fsync_every_n(patch: Patch, mark: Mark) -> None:
+def fsync_every_n(seams: Seams, mark: Mark) -> None:
     """Some commits are answered as synced and wait for the next sync."""
     keep = Disk.keep
 
@@ -199,10 +199,10 @@ def fsync_every_n(patch: Patch, mark: Mark) -> None:
         keep(disk, changes)
         disk.durability = durability
 
-    patch.replace(Disk, "keep", keep_)
+    seams.setattr(Disk, "keep", keep_)
 
 
-def outbox_not_persisted(patch: Patch, mark: Mark) -> None:
+def outbox_not_persisted(seams: Seams, mark: Mark) -> None:
     """What a node had to offer is forgotten when it starts again."""
     load = Store._load
 
@@ -215,23 +215,23 @@ def outbox_not_persisted(patch: Patch, mark: Mark) -> None:
             forgetful.append(change)
         load(store, forgetful)
 
-    patch.replace(Store, "_load", load_)
+    seams.setattr(Store, "_load", load_)
 
 
-def log_truncated_without_epoch(patch: Patch, mark: Mark) -> None:
+def log_truncated_without_epoch(seams: Seams, mark: Mark) -> None:
     """A store whose last commits may be missing goes on in the same life."""
 
     def begin_life(disk: Disk, epoch: object) -> None:
         del epoch
         mark.note(disk.statistics.lost > 0)
 
-    patch.replace(Disk, "begin_life", begin_life)
+    seams.setattr(Disk, "begin_life", begin_life)
 
 
 # Flow ----------------------------------------------------------------------------------------------------------------
 
 
-def ack_clears_all(patch: Patch, mark: Mark) -> None:
+def ack_clears_all(seams: Seams, mark: Mark) -> None:
     """The answer to a push confirms everything that waits."""
     confirm = merging.confirm
 
@@ -244,10 +244,10 @@ def ack_clears_all(patch: Patch, mark: Mark) -> None:
         acks = tuple(RowAck(row.entry.key, fingerprint(row.entry), 1) for row in waiting)
         return confirm(store, to, replace(question, acks=acks))
 
-    patch.replace(storage, "confirm", confirm_)
+    seams.setattr(storage, "confirm", confirm_)
 
 
-def cursor_past_failed_entry(patch: Patch, mark: Mark) -> None:
+def cursor_past_failed_entry(seams: Seams, mark: Mark) -> None:
     """The last of several entries of a page fails, and the cursor moves past it."""
     merge = merging.merge_page
 
@@ -257,10 +257,10 @@ def cursor_past_failed_entry(patch: Patch, mark: Mark) -> None:
             question = replace(question, entries=question.entries[:-1], seqs=question.seqs[:-1])
         return merge(store, now, to, question)
 
-    patch.replace(storage, "merge_page", merge_)
+    seams.setattr(storage, "merge_page", merge_)
 
 
-def originator_filter_forever(patch: Patch, mark: Mark) -> None:
+def originator_filter_forever(seams: Seams, mark: Mark) -> None:
     """A node ignores what it wrote itself, also when it has lost it."""
     merge = merging.merge_page
 
@@ -274,10 +274,10 @@ def originator_filter_forever(patch: Patch, mark: Mark) -> None:
         entries, seqs = tuple(entry for entry, _ in pairs), tuple(seq for _, seq in pairs)
         return merge(store, now, to, replace(question, entries=entries, seqs=seqs))
 
-    patch.replace(storage, "merge_page", merge_)
+    seams.setattr(storage, "merge_page", merge_)
 
 
-def poke_one_shot(patch: Patch, mark: Mark) -> None:
+def poke_one_shot(seams: Seams, mark: Mark) -> None:
     """A push is sent once; that it was lost is nobody's business."""
 
     def alive(following: Following, now: Now) -> list[Effect]:
@@ -285,10 +285,10 @@ def poke_one_shot(patch: Patch, mark: Mark) -> None:
         mark.note(any(now.monotonic_s - left > timeout_s for left in following.under_way.values()))
         return following._ack() if following.live and following.epoch else []
 
-    patch.replace(Following, "alive", alive)
+    seams.setattr(Following, "alive", alive)
 
 
-def health_never_rechecks(patch: Patch, mark: Mark) -> None:
+def health_never_rechecks(seams: Seams, mark: Mark) -> None:
     """Who was silent once is never asked again."""
     down = NodeBehaviour._down
 
@@ -296,7 +296,7 @@ def health_never_rechecks(patch: Patch, mark: Mark) -> None:
         mark.note()
         return [effect for effect in down(node, reason) if not _is_retry(effect)]
 
-    patch.replace(NodeBehaviour, "_down", down_)
+    seams.setattr(NodeBehaviour, "_down", down_)
 
 
 def _is_retry(effect: Effect) -> bool:
