@@ -79,7 +79,8 @@ class Simulation:
         Raises:
             BadPlanError: a step cannot be played; names it.
         """
-        return structs.replace(self._plan, steps=tuple(self._steps), safety_s=float(until))
+        plan = structs.replace(self._plan, steps=tuple(self._steps), safety_s=float(until))
+        return Plan.from_json(plan.to_json())  # 2 becomes 2.0, as in a file: a run is hashed with what was asked for
 
     def run(self, until: float = 60.0, *, runtime: RuntimeName = "trio") -> "Run":
         """Play it: faults end at `until` (s), then it goes on until everything is equal, at most `liveness_s` more.

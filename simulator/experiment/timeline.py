@@ -76,7 +76,7 @@ class Timeline(msgspec.Struct, frozen=True):
         seen = outcome.observations
         ends = [event for event in outcome.trace if event.kind in DOWN_KINDS]
         # What a store holds when it is opened again comes before what is learned at that instant, an end before both.
-        happened = sorted(
+        happened: list[tuple[int, int, TraceEvent | Reopening | Sighting]] = sorted(
             [
                 *((event.time_ns, 0, event) for event in ends),
                 *((reopening.at_ns, 1, reopening) for reopening in seen.reopenings),

@@ -34,7 +34,9 @@ def plot(run: Run) -> Chart:
     every = list(dict.fromkeys((record.client or record.member, record.member) for record in records))
     clients = sorted(every, key=lambda each: (run.plan.members.index(each[1]), each[0]))[:CLIENTS_MAX]
     note = f"{len(clients)} of {len(every)} clients" if len(clients) < len(every) else ""
-    with chart(run, "Who was answered, and when", height=1.9 + 0.32 * max(len(clients), 1), note=note) as c:
+    with chart(
+        run, "Who was answered, and when", height=1.9 + 0.32 * max(len(clients), 1), left=1.9, below=1.0, note=note
+    ) as c:
         axes = c.axes[0]
         axes.barh(range(len(clients)), run.outcome.ended_s, height=0.6, color="#eef2f6", zorder=0.5)
         for bar in outages(run):
@@ -54,5 +56,7 @@ def plot(run: Run) -> Chart:
         axes.set_ylim(len(clients) - 0.4, -0.6)
         axes.set_ylabel("client")
         mark_time(axes, run)
-        axes.legend(loc="upper center", bbox_to_anchor=(0.5, -0.25), ncols=3, fontsize=8.5)
+        axes.legend(
+            loc="lower center", bbox_to_anchor=(0.5, 0.02), bbox_transform=c.figure.transFigure, ncols=3, fontsize=8.5
+        )
     return c

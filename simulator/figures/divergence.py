@@ -54,7 +54,7 @@ def plot(run: Run) -> Chart:
             axes.step(at, values, where="post", color=colour, lw=1.8)
             axes.fill_between(at, values, step="post", color=colour, alpha=0.15)
             axes.set_ylabel(label)
-            axes.yaxis.get_major_locator().set_params(integer=True)
+            axes.locator_params(axis="y", integer=True)
             axes.set_ylim(0, max([*values, 1]) * 1.35)
         stale.plot(at, [d.stale_s for d in found], color="#3d3d3d", lw=1.8)
         stale.fill_between(at, [d.stale_s for d in found], color="#3d3d3d", alpha=0.15)

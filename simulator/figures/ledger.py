@@ -36,7 +36,12 @@ def plot(run: Run) -> Chart:
     lines = [line for line in run.ledger if line.by]
     note = f"{_LINKS_MAX} of {len(lines)} lines to what superseded are drawn" if len(lines) > _LINKS_MAX else ""
     with chart(
-        run, "What became of every acknowledged change", height=1.9 + 0.3 * min(len(members), 30), note=note
+        run,
+        "What became of every acknowledged change",
+        height=2.1 + 0.3 * min(len(members), 30),
+        left=1.0,
+        below=1.15,
+        note=note,
     ) as c:
         axes = c.axes[0]
         for line in lines[:_LINKS_MAX]:
@@ -52,12 +57,14 @@ def plot(run: Run) -> Chart:
             names: dict[tuple[float, int], list[str]] = {}
             for line in run.ledger:
                 names.setdefault((at_s[line.id], where[line.id]), []).append(f"#{line.id}")
-            for place, said in names.items():
-                axes.annotate(" ".join(dict.fromkeys(said)), place, xytext=(0, 7), fontsize=7.5, zorder=4,
+            for place, ids in names.items():
+                axes.annotate(" ".join(dict.fromkeys(ids)), place, xytext=(0, 7), fontsize=7.5, zorder=4,
                               textcoords="offset points", ha="center")  # fmt: skip
         axes.set_yticks(range(len(members)), labels=list(members))
         axes.set_ylim(len(members) - 0.4, -0.7)
-        axes.set_ylabel("member that acknowledged it")
+        axes.set_ylabel("acknowledged by")
         mark_time(axes, run)
-        axes.legend(loc="upper center", bbox_to_anchor=(0.5, -0.2), ncols=2, fontsize=8.5)
+        axes.legend(
+            loc="lower center", bbox_to_anchor=(0.5, 0.02), bbox_transform=c.figure.transFigure, ncols=2, fontsize=8.5
+        )
     return c

@@ -17,11 +17,14 @@ from simulator.figures.picture import INK, MUTED, PANEL, Picture, signature
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
+    from matplotlib.typing import RcKeyType
 
-SHADES: Final = ("#1f4e8c", "#e08214", "#2e9e6b", "#c23b6b", "#7ec8e3", "#8a6bbf", "#d9c441", "#5a5f66")
+WIDTH_IN: Final = 9.6
+"""What a notebook shows, inches."""
+SHADES: Final = ("#1f4e8c", "#f2b15c", "#2a6f4e", "#bfe3f2", "#8a2c5a", "#d9c441", "#4a4f56", "#c9b8ea")
 HATCHES: Final = ("", "//", "..", "\\\\", "xx", "--", "oo", "++")
-"""Colours in turn, and patterns that tell them apart in grey."""
-_RC: Final[dict[str, Any]] = {
+"""Colours, dark and light in turn so that grey tells neighbours apart, and patterns for when they begin again."""
+_RC: "dict[RcKeyType, Any]" = {
     "svg.hashsalt": "pivot",  # ids in the text are the same in each process
     "svg.fonttype": "none",  # text stays text
     "font.size": 9.5,
@@ -57,13 +60,17 @@ class Chart:
 
 
 @contextmanager
-def chart(run: Run, title: str, *, height: float, rows: int = 1, note: str = "") -> Generator[Chart, None, None]:
+def chart(
+    run: Run, title: str, *, height: float, left: float = 0.9, below: float = 0.66, rows: int = 1, note: str = ""
+) -> Generator[Chart, None, None]:
     """Draw in the block; afterwards the chart has its picture.
 
     Args:
         run: which is signed for.
         title: what it shows.
-        height: inches; the width is 9.6, what a notebook shows.
+        height: inches; the width is `WIDTH_IN`. No layout engine: its solver need not give the same bytes each time.
+        left: room for labels, inches.
+        below: room for labels and a legend, inches.
         rows: how many parts lie above each other, with one time axis.
         note: what the picture leaves out.
 
@@ -71,12 +78,16 @@ def chart(run: Run, title: str, *, height: float, rows: int = 1, note: str = "")
         FigureError: matplotlib is not installed.
     """
     try:
-        from matplotlib import rc_context  # noqa: PLC0415 - needed for charts alone, and slow
+        # Needed for charts alone, and slow.
+        from matplotlib import rc_context  # noqa: PLC0415  # pyright: ignore[reportUnknownVariableType]
         from matplotlib.figure import Figure  # noqa: PLC0415
     except ImportError:
         raise FigureError("charts need matplotlib: pip install 'pivot-trio[notebook]'") from None
     with rc_context(_RC):
-        figure = Figure(figsize=(9.6, height), facecolor=PANEL, layout="constrained")
+        figure = Figure(figsize=(WIDTH_IN, height), facecolor=PANEL)
+        figure.subplots_adjust(
+            left=left / WIDTH_IN, right=1 - 0.2 / WIDTH_IN, bottom=below / height, top=1 - 0.36 / height, hspace=0.14
+        )
         axes = list(figure.subplots(rows, 1, sharex=True, squeeze=False)[:, 0])
         axes[0].set_title(title)
         drawn = Chart(figure, axes)
@@ -84,7 +95,6 @@ def chart(run: Run, title: str, *, height: float, rows: int = 1, note: str = "")
         figure.text(0.995, 0.004, signature(run), ha="right", va="bottom", color=MUTED, fontsize=8)
         if note:
             figure.text(0.005, 0.004, note, ha="left", va="bottom", color=MUTED, fontsize=8)
-        figure.get_layout_engine().set(rect=(0.0, 0.035, 1.0, 0.965))  # type: ignore[union-attr]
         text = StringIO()
         figure.savefig(text, format="svg", facecolor=PANEL, metadata={"Date": None, "Creator": None})
         drawn.picture = Picture(text.getvalue())

@@ -174,16 +174,17 @@ def _faults(frame: _Frame, rows: list[list[Bar]], every: list[Bar], down: list[B
                 said += f"\nand {len(bar.links) - 20} links more"
             colour = "#fcd9a0" if bar.links else "#e2d4f5"
             yield (
-                f'<g>{hover(said)}<rect x="{x:.1f}" y="{y:.1f}" width="{max(width, 2):.1f}" height="{_ROW - 3:g}" rx="2" '
-                f'fill="{colour}" stroke="#8a5a00" stroke-width="0.6"/>'
+                f'<g>{hover(said)}<rect x="{x:.1f}" y="{y:.1f}" width="{max(width, 2):.1f}" height="{_ROW - 3:g}" '
+                f'rx="2" fill="{colour}" stroke="#8a5a00" stroke-width="0.6"/>'
             )
             room = int((width - 6) / _LETTER)
             yield (text(x + 4, y + 10.5, shorten(bar.what, room), size=10) if room >= 4 else "") + "</g>"
     for bar in down:
         if frame.has(bar.begin_s, bar.end_s):
             x, y, width = frame.x(bar.begin_s), frame.y(bar.member) - 9, frame.x(bar.end_s) - frame.x(bar.begin_s)
+            said = f"{bar.member} {bar.what}, {bar.begin_s:g} s to {bar.end_s:g} s"
             yield (
-                f'<g>{hover(f"{bar.member} {bar.what}, {bar.begin_s:g} s to {bar.end_s:g} s")}<rect x="{x:.1f}" y="{y:.1f}" '
+                f'<g>{hover(said)}<rect x="{x:.1f}" y="{y:.1f}" '
                 f'width="{max(width, 2):.1f}" height="18" fill="#d0d7de" stroke="{MUTED}" stroke-dasharray="3 2"/>'
             )
             yield (text(x + 4, y + 13, bar.what, size=10) if width > 50 else "") + "</g>"
@@ -270,13 +271,16 @@ def _said(bundle: Bundle) -> str:
 def _mark(frame: _Frame, event: TraceEvent) -> Iterator[str]:
     """The answer to a client."""
     x, y = frame.x(event.time_ns / 1e9), frame.y(event.member)
-    said = f"{event.label} at {event.member}: {event.why}, {event.time_ns / 1e9:.6f} s\n{shorten(event.payload.decode(errors='replace'), 80)}"
-    shape = {
-        "read": f'<circle cx="{x:.1f}" cy="{y:.1f}" r="4"',
-        "delete": f'<path d="M{x - 5:.1f} {y - 5:.1f}h10v10h-10z"',
-    }
-    drawn = shape.get(event.label, f'<path d="M{x:.1f} {y - 6:.1f}l5.5 10h-11z"')
-    yield f'{drawn} fill="{_ENDS[event.why]}" stroke="{INK}" stroke-width="1.2">{hover(said)}</{"circle" if "circle" in drawn else "path"}>'
+    answer = shorten(event.payload.decode(errors="replace"), 80)
+    said = f"{event.label} at {event.member}: {event.why}, {event.time_ns / 1e9:.6f} s\n{answer}"
+    match event.label:
+        case "read":
+            path = f"M{x - 4:.1f} {y:.1f}a4 4 0 1 0 8 0a4 4 0 1 0 -8 0"
+        case "delete":
+            path = f"M{x - 5:.1f} {y - 5:.1f}h10v10h-10z"
+        case _:
+            path = f"M{x:.1f} {y - 6:.1f}l5.5 10h-11z"
+    yield f'<path d="{path}" fill="{_ENDS[event.why]}" stroke="{INK}" stroke-width="1.2">{hover(said)}</path>'
 
 
 def _converged(frame: _Frame, at_s: float | None) -> Iterator[str]:
@@ -299,8 +303,9 @@ def _converged(frame: _Frame, at_s: float | None) -> Iterator[str]:
 
 def _legend(frame: _Frame, shown: list[Flight]) -> Iterator[str]:
     x, y = _LEFT - 80, frame.bottom + 38
-    for fate in dict.fromkeys([fate for fate in _STYLES if any(flight.fate == fate for flight in shown)]):
-        colour, dashes = _STYLES[fate]
+    for fate, (colour, dashes) in _STYLES.items():
+        if not any(flight.fate == fate for flight in shown):
+            continue
         dash = f' stroke-dasharray="{dashes}"' if dashes else ""
         end = "m-3 -3l6 6m0 -6l-6 6" if fate == "lost" else "" if fate == "under way" else "m-6 -3l6 3l-6 3"
         yield f'<path d="M{x:.1f} {y - 4:.1f}h24{end}" fill="none" stroke="{colour}" stroke-width="1.4"{dash}/>'

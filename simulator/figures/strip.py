@@ -45,10 +45,11 @@ def plot(run: Run, *, keys: Sequence[str] = ()) -> Chart:
     shown = wanted[: max(1, ROWS_MAX // len(members))]
     note = ""
     if len(shown) < len(wanted) or len(members) < len(run.plan.members):
-        note = f"{len(shown)} of {len(wanted)} keys, {len(members)} of {len(run.plan.members)} members (keys=[...] chooses)"
+        note = f"{len(shown)} of {len(wanted)} keys (keys=[...] chooses)"
+        note += f", {len(members)} of {len(run.plan.members)} members"
     rows = {(key, member): place for place, (key, member) in enumerate((k, m) for k in shown for m in members)}
     with chart(
-        run, "Which version each member showed", height=1.8 + 0.24 * len(rows) + 0.1 * len(shown), note=note
+        run, "Which version each member showed", height=2.2 + 0.24 * len(rows) + 0.1 * len(shown), left=1.9, note=note
     ) as c:
         axes = c.axes[0]
         for key in shown:
@@ -63,7 +64,7 @@ def plot(run: Run, *, keys: Sequence[str] = ()) -> Chart:
             axes.axhline(place - 0.5, color="#667080", lw=0.8)
         labels = [f"{shorten(key, 24) + '  ' if member == members[0] else ''}{member}" for key, member in rows]
         axes.set_yticks(range(len(rows)), labels=labels)
-        axes.set_ylim(len(rows) - 0.4, -2.4)  # room for the names of moments
+        axes.set_ylim(len(rows) - 0.4, -3.9)  # room for the names of moments
         axes.set_ylabel("key, member")
         mark_time(axes, run)
     return c
@@ -79,6 +80,6 @@ def _draw(drawn: Chart, span: Span, row: int, version: int, whole_s: float) -> N
     )  # fmt: skip
     said = "deleted" if deleted else shorten(span.entry.data, 28)
     if length_s > 0.009 * len(said) * whole_s:
-        dark = not deleted and version % len(SHADES) in (0, 2, 3, 5, 7)
+        dark = not deleted and version % 2 == 0
         axes.text(span.begin_s + 0.004 * whole_s, row, said, va="center", fontsize=7.5, zorder=3, clip_on=True,
                   color="#ffffff" if dark else "#1b1f24")  # fmt: skip

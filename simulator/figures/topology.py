@@ -4,7 +4,7 @@ Layer: simulator/figures. Start at `topology`.
 """
 
 from math import cos, pi, sin
-from typing import Final
+from typing import Any, Final
 
 import networkx as nx
 
@@ -36,7 +36,7 @@ def plot(run: Run, at_s: float) -> Chart:
         raise FigureError(f"the run lasts from 0 to {run.outcome.ended_s:g} s, there is no moment {at_s:g} s")
     if len(run.plan.members) > MEMBERS_MAX:
         raise FigureError(f"a topology of {len(run.plan.members)} members cannot be read, at most {MEMBERS_MAX} can")
-    graph = run.plan.topology().graph
+    graph: nx.DiGraph[Any] = run.plan.topology().graph
     cut = dict.fromkeys(edge for bar in cuts(run) if bar.begin_s <= at_s < bar.end_s for edge in bar.links)
     down = {bar.member: bar.what for bar in outages(run) if bar.begin_s <= at_s < bar.end_s}
     tables = Timeline.of(run.outcome, run.plan.members).tables(at_s)
@@ -52,11 +52,17 @@ def plot(run: Run, at_s: float) -> Chart:
     size = max(260, 1500 - 25 * len(where))
     running = [m for m in run.plan.members if m not in down]
     equal = "all members that run are equal" if len(groups) == 1 else f"{len(groups)} different states"
-    with chart(run, f"At {at_s:g} s: {len(cut)} of {graph.number_of_edges()} links are cut, {equal}", height=4.4) as c:
+    with chart(
+        run,
+        f"At {at_s:g} s: {len(cut)} of {graph.number_of_edges()} links are cut, {equal}",
+        height=4.4,
+        left=0.2,
+        below=0.3,
+    ) as c:
         axes = c.axes[0]
         axes.set_aspect("equal")
         axes.set_axis_off()
-        arrows = {"ax": axes, "node_size": size, "connectionstyle": "arc3,rad=0.09", "arrowsize": 10}
+        arrows: dict[str, Any] = {"ax": axes, "node_size": size, "connectionstyle": "arc3,rad=0.09", "arrowsize": 10}
         whole = [edge for edge in graph.edges if edge not in cut]
         nx.draw_networkx_edges(graph, where, edgelist=whole, edge_color="#3f5f86", width=1.4, **arrows)
         nx.draw_networkx_edges(
@@ -65,7 +71,9 @@ def plot(run: Run, at_s: float) -> Chart:
         for member in run.plan.members:
             x, y = where[member]
             colour = "#ffffff" if member in down else _PALE[group_of[member] % len(_PALE)]
-            style = {"linestyle": "--"} if member in down else {"hatch": HATCHES[group_of[member] // len(_PALE) % 8]}
+            style: dict[str, Any] = (
+                {"linestyle": "--"} if member in down else {"hatch": HATCHES[group_of[member] // len(_PALE) % 8]}
+            )
             axes.scatter([x], [y], s=size, c=colour, edgecolors="#1b1f24", zorder=3, **style)
             state = down.get(member) or f"state {chr(ord('A') + group_of[member] % 26)}"
             axes.annotate(f"{shorten(member, 12)}\n{state}", (x, y), ha="center", va="center", fontsize=8, zorder=4)
