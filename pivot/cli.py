@@ -28,7 +28,7 @@ _STORE = Group("Store", sort_key=3)
 
 File = Annotated[str, Parameter(allow_leading_hyphen=True)]  # - is stdin or stdout
 
-for _verb in (verbs.get, verbs.set, verbs.push, verbs.ls, verbs.watch, verbs.status, verbs.followers):
+for _verb in (verbs.get, verbs.set, verbs.push, verbs.patch, verbs.ls, verbs.watch, verbs.status, verbs.followers):
     app.command(_verb, group=_DATA)
 app.command(verbs.delete, name="del", group=_DATA)
 experiments.sim.group = _RUN

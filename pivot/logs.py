@@ -98,7 +98,7 @@ def log_notice(notice: Notice) -> None:
         case Reissued():
             log.warning("reissued", key=notice.key, before=notice.before, after=notice.after, reason=notice.reason)
         case Withdrawn():
-            log.warning("withdrawn", key=notice.key, reason=notice.reason)
+            log.warning("withdrawn", key=notice.key, stamp=notice.stamp, reason=notice.reason)
         case Collected():
             log.info("collected", collection=notice.collection, dropped=notice.dropped, floor=notice.floor)
         case Diverged():

@@ -5,6 +5,7 @@ exactly one segment. Start at `check_key` and `matches`.
 """
 
 import re
+from functools import lru_cache
 from typing import Final
 
 from pivot.errors import BadKeyError
@@ -18,6 +19,7 @@ _PATTERN = re.compile(r"(?:[A-Za-z0-9._-]+|\*)(?:/(?:[A-Za-z0-9._-]+|\*))*", re.
 _DOTS = re.compile(r"(?:^|/)\.{1,2}(?:/|$)")
 
 
+@lru_cache(maxsize=1024)
 def check_key(key: str) -> str:
     """Return `key` when it names one entry.
 

@@ -85,6 +85,32 @@ def push(
     return _print_written(written[0], as_json=as_json)
 
 
+def patch(
+    key: str,
+    value: Value = "-",
+    /,
+    *,
+    ack: AckFlag = None,
+    ack_timeout: AckTimeout = 5.0,
+    url: Url = LOCAL,
+    as_json: Json = False,
+) -> int:
+    """Merge a JSON object into the one that an entry has; - reads it from stdin."""
+    decoded = _decode(value)
+    if not isinstance(decoded, dict):
+        from pivot.errors import MisuseError
+
+        raise MisuseError(f"{value!r} is no JSON object")
+    members = decoded
+
+    async def run(client: "Client") -> None:
+        written.append(await client.patch(key, members, ack=ack, ack_timeout_s=ack_timeout))
+
+    written: list[Written] = []
+    _with_client(url, run)
+    return _print_written(written[0], as_json=as_json)
+
+
 def delete(
     pattern: str,
     /,

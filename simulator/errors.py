@@ -163,16 +163,16 @@ class LiveClusterError(SimulationError):
 
 
 def crash_site(error: BaseException) -> str:
-    """What was first wrong and where, in one line: of a group of exceptions the first, of a chain its root."""
-    seen: list[BaseException] = []  # a chain may bite its own tail: exceptions are raised again by whoever stops a run
+    """What went wrong, what was first wrong, and where, in one line; of a group of exceptions the first."""
+    chain: list[BaseException] = []
     inner: BaseException | None = error
-    while inner is not None and not any(inner is each for each in seen):
-        error = inner
-        seen.append(error)
-        if isinstance(error, BaseExceptionGroup):
-            inner = cast("BaseExceptionGroup[BaseException]", error).exceptions[0]
+    while inner is not None and not any(inner is each for each in chain):  # a chain may bite its own tail
+        if isinstance(inner, BaseExceptionGroup):
+            inner = cast("BaseExceptionGroup[BaseException]", inner).exceptions[0]
         else:
-            inner = error.__cause__ or error.__context__
-    frames = traceback.extract_tb(error.__traceback__)
+            chain.append(inner)
+            inner = inner.__cause__ or inner.__context__
+    frames = traceback.extract_tb(chain[-1].__traceback__)
     place = f" at {Path(frames[-1].filename).name}:{frames[-1].lineno} in {frames[-1].name}" if frames else ""
-    return f"{error!r}{place}"
+    first = f", first {chain[-1]!r}" if len(chain) > 1 else ""
+    return f"{chain[0]!r}{first}{place}"

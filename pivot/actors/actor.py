@@ -16,6 +16,7 @@ from pivot.core.collection import Change
 from pivot.core.effects import Reply
 from pivot.core.events import Answer, Asked, Event, Started, TimerFired
 from pivot.core.questions import Failed
+from pivot.types import Now
 
 
 @final
@@ -27,7 +28,7 @@ class Actor:
         mailbox: what waits for it.
     """
 
-    __slots__ = ("_batch", "_core", "_create", "_port", "_switchboard", "mailbox", "name")
+    __slots__ = ("_batch", "_commits", "_core", "_create", "_now", "_port", "_switchboard", "mailbox", "name")
 
     def __init__(
         self, name: str, create: Callable[[], Behaviour], *, switchboard: Switchboard, mailbox: Mailbox
@@ -47,6 +48,8 @@ class Actor:
         self._port = switchboard.ports[name] = Port(name, mailbox)
         self._core: ActorCore  # of this life: `prepare` makes it
         self._batch: list[Event] = []
+        self._commits = False  # whether that batch has changes, so that time may pass between `begin` and `finish`
+        self._now: Now  # when it began
 
     def prepare(self) -> None:
         """Begin a life: what an earlier one asked for does not come any more, and `Started` is on its way."""
@@ -64,11 +67,14 @@ class Actor:
             Exception: the behaviour crashed; those who asked were told.
         """
         self._batch = batch = self.mailbox.drain()
+        self._now = now = self._switchboard.now()
         try:
-            return self._core.begin(self._switchboard.now(), batch)
+            changes = self._core.begin(now, batch)
         except Exception as error:
             self.refuse(error)
             raise
+        self._commits = bool(changes)
+        return changes
 
     def finish(self, failure: str | None = None) -> None:
         """Let the effects of the batch happen, knowing how its commit went (None = it held, or there was none).
@@ -77,7 +83,7 @@ class Actor:
             Exception: the behaviour crashed; those who asked were told.
         """
         try:
-            effects = self._core.finish(self._switchboard.now(), failure)
+            effects = self._core.finish(self._switchboard.now() if self._commits else self._now, failure)
         except Exception as error:
             self.refuse(error)
             raise

@@ -37,17 +37,22 @@ class ActorCore:
         assert not self._steps, "a batch is under way"
         changes: list[Change] = []
         steps: list[tuple[bool, list[Effect]]] = []
+        step = self.behaviour.step
         for event in batch:
-            effects = self.behaviour.step(now, event)
-            persisted = [change for effect in effects if isinstance(effect, Persist) for change in effect.changes]
-            changes += persisted
-            steps.append((bool(persisted), effects))
+            effects = step(now, event)
+            before = len(changes)
+            for effect in effects:
+                if isinstance(effect, Persist):
+                    changes += effect.changes
+            steps.append((len(changes) > before, effects))
         self._steps = steps
         return changes
 
     def finish(self, now: Now, failure: str | None = None) -> list[Effect]:
         """The effects of the batch in order, knowing how its commit went (None = it held, or there was none)."""
         steps, self._steps = self._steps, []
+        if len(steps) == 1 and not steps[0][0]:  # most batches: one event, nothing persisted
+            return steps[0][1]
         done: list[Effect] = []
         any_persisted = False
         for persisted, effects in steps:
@@ -55,10 +60,10 @@ class ActorCore:
             if not persisted:
                 done += effects
             elif failure is None:
-                done += (effect for effect in effects if not isinstance(effect, Persist))
+                done += [effect for effect in effects if not isinstance(effect, Persist)]
             else:
                 refusal = Failed("storage", failure)
-                done += (Reply(effect.to, refusal) for effect in effects if isinstance(effect, Reply))
+                done += [Reply(effect.to, refusal) for effect in effects if isinstance(effect, Reply)]
         if any_persisted:
             done += self.behaviour.step(now, Committed() if failure is None else CommitFailed(failure))
         return done

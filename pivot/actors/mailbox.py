@@ -39,9 +39,10 @@ class Mailbox:
         name: the actor's.
         limit: most events that others may leave waiting.
         wake: called when the next event arrives, once; None = nobody waits.
+        waiting: events in it now, oldest first; only read by others.
     """
 
-    __slots__ = ("_peak", "_refused", "_reserve", "_taken", "_waiting", "limit", "name", "wake")
+    __slots__ = ("_peak", "_refused", "_reserve", "_taken", "limit", "name", "waiting", "wake")
 
     def __init__(self, name: str, *, limit: int, reserve: int) -> None:
         """Begin empty.
@@ -55,17 +56,17 @@ class Mailbox:
         self.limit = limit
         self.wake: Callable[[], None] | None = None
         self._reserve = reserve
-        self._waiting: list[Event] = []
+        self.waiting: list[Event] = []
         self._peak = 0
         self._taken = 0
         self._refused = 0
 
     def __len__(self) -> int:
-        return len(self._waiting)
+        return len(self.waiting)
 
     def offer(self, event: Event) -> bool:
         """Leave an event unless the mailbox is full; says whether it was left."""
-        if len(self._waiting) >= self.limit:
+        if len(self.waiting) >= self.limit:
             self._refused += 1
             return False
         self.put(event)
@@ -73,7 +74,7 @@ class Mailbox:
 
     def put(self, event: Event) -> None:
         """Leave something the actor itself has asked for."""
-        waiting = self._waiting
+        waiting = self.waiting
         waiting.append(event)
         number = len(waiting)
         if number > self._peak:
@@ -86,7 +87,7 @@ class Mailbox:
 
     def drain(self) -> list[Event]:
         """Take everything that waits, oldest first."""
-        batch, self._waiting = self._waiting, []
+        batch, self.waiting = self.waiting, []
         self._taken += len(batch)
         return batch
 

@@ -221,7 +221,11 @@ class Member:
 
     def outbox_size(self) -> int:
         """How many versions wait for our leader to confirm them."""
-        return 0 if self._store is None else sum(info.outbox for info in self._store.describe().collections)
+        return 0 if self._store is None else self._store.outbox_size
+
+    def commits(self) -> int:
+        """How often what is committed has changed since we began to live; -1 = we have not begun."""
+        return -1 if self._store is None else self._store.commits
 
     def now(self) -> Now:
         """Our wall clock and our monotonic clock."""

@@ -8,6 +8,7 @@ Start at `Switchboard.perform`.
 """
 
 from collections.abc import Callable
+from functools import partial
 from typing import Final, Protocol, TypeAlias, assert_never, final
 
 from pivot.actors.entropy import Entropy
@@ -28,11 +29,11 @@ from pivot.core.effects import (
 )
 from pivot.core.entry import Entry
 from pivot.core.events import Answer, Asked, Event, Started, TimerFired
-from pivot.core.messages import PROTOCOL, Envelope, Message
+from pivot.core.messages import PROTOCOL, Envelope
 from pivot.core.notices import Notice
 from pivot.core.questions import Failed, Question, ReplyTo, Result
 from pivot.transport.base import Transport
-from pivot.types import Address, Epoch, MemberId, Now, StoreId
+from pivot.types import Epoch, MemberId, Now, StoreId
 
 STORAGE: Final = "storage"
 OnResult: TypeAlias = Callable[[Result], None]
@@ -152,7 +153,7 @@ class Switchboard:
         self._last_ask += 1
         token = self._last_ask
         self._asks[token] = on_result
-        self._timeline.call_soon(lambda: self._deliver_ask(ReplyTo("", token), question))
+        self._timeline.call_soon(partial(self._deliver_ask, ReplyTo("", token), question))
         return token
 
     def forget(self, token: int) -> None:
@@ -173,25 +174,26 @@ class Switchboard:
     def perform(self, port: Port, effect: Effect) -> None:
         """Carry out one effect of an actor."""
         match effect:
-            case Send():
-                self._transport.send(self._envelope(effect.target, effect.body))
+            case Reply():  # the most frequent ones first
+                self._reply(effect.to, effect.result)
             case Ask():
                 to = ReplyTo(port.name, effect.token, port.life)
-                self._timeline.call_soon(lambda: self._deliver_ask(to, effect.question))
-            case Reply():
-                self._reply(effect.to, effect.result)
+                self._timeline.call_soon(partial(self._deliver_ask, to, effect.question))
+            case Send():
+                store, epoch = self._life
+                self._transport.send(Envelope(PROTOCOL, self.member, effect.target, store, epoch, effect.body))
             case Tell():
                 inbox, event = self.ports[effect.actor].inbox, effect.event
-                self._timeline.call_soon(lambda: _offer(inbox, event))
+                self._timeline.call_soon(partial(_offer, inbox, event))
+            case Publish():
+                for watcher in tuple(self.watchers):
+                    watcher(effect.entries)
             case SetTimer():
                 self._set_timer(port, effect)
             case CancelTimer():
                 timer = port.timers.pop(effect.name, None)
                 if timer is not None:
                     timer.cancel()
-            case Publish():
-                for watcher in tuple(self.watchers):
-                    watcher(effect.entries)
             case TellConfirmed():
                 for listener in tuple(self.confirmations):
                     listener(effect.keys)
@@ -207,10 +209,6 @@ class Switchboard:
         for listener in tuple(self.notices):
             listener(notice)
 
-    def _envelope(self, target: Address, body: Message) -> Envelope:
-        store, epoch = self._life
-        return Envelope(version=PROTOCOL, sender=self.member, target=target, store=store, epoch=epoch, body=body)
-
     def _deliver_ask(self, to: ReplyTo, question: Question) -> None:
         if not self.ports[STORAGE].inbox.offer(Asked(to, question)):
             self._reply(to, Failed("busy", "the mailbox of 'storage' is full"))
@@ -221,13 +219,7 @@ class Switchboard:
             if on_result is not None:
                 on_result(result)
             return
-        port = self.ports[to.actor]
-
-        def deliver() -> None:
-            if port.life == to.life:
-                port.inbox.put(Answer(to.token, result))
-
-        self._timeline.call_soon(deliver)
+        self._timeline.call_soon(partial(_deliver_answer, self.ports[to.actor], to, result))
 
     def _set_timer(self, port: Port, effect: SetTimer) -> None:
         old = port.timers.get(effect.name)
@@ -242,6 +234,11 @@ class Switchboard:
             port.inbox.put(TimerFired(effect.name))
 
         port.timers[effect.name] = self._timeline.call_later(delay_s, fire)
+
+
+def _deliver_answer(port: Port, to: ReplyTo, result: Result) -> None:
+    if port.life == to.life:
+        port.inbox.put(Answer(to.token, result))
 
 
 def _offer(inbox: Inbox, event: Event) -> None:

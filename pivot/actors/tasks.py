@@ -41,7 +41,7 @@ async def run_member(
 
 async def arrival(mailbox: Mailbox) -> None:
     """Wait until something is in a mailbox; a checkpoint also when something is."""
-    if mailbox:
+    if mailbox.waiting:
         await trio.lowlevel.checkpoint()
         return
     task = trio.lowlevel.current_task()

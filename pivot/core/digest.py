@@ -14,7 +14,8 @@ from pivot.core.entry import Entry
 BUCKETS: Final = 256
 NO_DIGEST: Final = ""
 """Says nothing, and is equal to no digest."""
-_MASK: Final = 2**128 - 1
+_SUM_BYTES: Final = 16
+_MASK: Final = 2 ** (8 * _SUM_BYTES) - 1
 
 
 def bucket_of(key: str) -> int:
@@ -34,33 +35,34 @@ class BucketSums:
     __slots__ = ("_sums", "_text")
 
     def __init__(self, entries: Iterable[Entry] = ()) -> None:
-        self._sums = [0] * BUCKETS
+        self._sums = bytearray(BUCKETS * _SUM_BYTES)
         self._text = NO_DIGEST
         for entry in entries:
             self.add(entry)
 
     def add(self, entry: Entry) -> None:
         """Take an entry in."""
-        bucket = bucket_of(entry.key)
-        self._sums[bucket] = (self._sums[bucket] + _hash(entry)) & _MASK
-        self._text = NO_DIGEST
+        self._add(entry.key, _hash(entry))
 
     def remove(self, entry: Entry) -> None:
         """Take out an entry that was taken in."""
-        bucket = bucket_of(entry.key)
-        self._sums[bucket] = (self._sums[bucket] - _hash(entry)) & _MASK
-        self._text = NO_DIGEST
+        self._add(entry.key, -_hash(entry))
 
     def sums(self) -> tuple[str, ...]:
         """The 256 sums, 32 hex digits each."""
-        return tuple(format(value, "032x") for value in self._sums)
+        text = self._sums.hex()
+        return tuple(text[start : start + 2 * _SUM_BYTES] for start in range(0, len(text), 2 * _SUM_BYTES))
 
     def text(self) -> str:
         """32 hex digits that stand for all sums."""
         if not self._text:
-            packed = b"".join(value.to_bytes(16) for value in self._sums)
-            self._text = hashlib.blake2b(packed, digest_size=16).hexdigest()
+            self._text = hashlib.blake2b(self._sums, digest_size=16).hexdigest()
         return self._text
+
+    def _add(self, key: str, value: int) -> None:
+        place = slice(start := bucket_of(key) * _SUM_BYTES, start + _SUM_BYTES)
+        self._sums[place] = ((int.from_bytes(self._sums[place]) + value) & _MASK).to_bytes(_SUM_BYTES)
+        self._text = NO_DIGEST
 
 
 def differing(ours: Sequence[str], theirs: Sequence[str]) -> list[int]:

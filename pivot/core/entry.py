@@ -15,6 +15,7 @@ import json
 import re
 from collections import Counter
 from collections.abc import Sequence
+from functools import lru_cache
 from typing import Any, Final, NoReturn
 
 import msgspec
@@ -26,6 +27,8 @@ from pivot.types import StoreId
 
 DEPTH_MAX: Final = 64
 """Deepest nesting of arrays and objects in a value."""
+_SHORT: Final = 256
+"""Characters of a value that is worth remembering."""
 
 _STRING_OR_BRACKET = re.compile(r'"[^"\\]*(?:\\.[^"\\]*)*"|[\[{\]}]', re.DOTALL)
 
@@ -103,7 +106,7 @@ def check_entry(entry: Entry) -> Entry:
     if entry.deleted:
         if entry.data:
             raise BadEntryError(entry.key, "is a tombstone that has data")
-    elif canonical(entry.data) != entry.data:
+    elif not _is_canonical(entry.data):
         raise BadEntryError(entry.key, "data is not in canonical form (sorted keys, no spaces)")
     return entry
 
@@ -132,6 +135,16 @@ def canonical(text: str | bytes) -> str:
     except (ValueError, RecursionError) as error:
         raise BadValueError(f"is not a value we can keep: {error}") from None
     return result
+
+
+def _is_canonical(text: str) -> bool:
+    """Whether a text is the canonical form of a value; short ones pass by many times, and are judged once."""
+    return _judged_canonical(text) if len(text) <= _SHORT else canonical(text) == text
+
+
+@lru_cache(maxsize=1024)
+def _judged_canonical(text: str) -> bool:
+    return canonical(text) == text
 
 
 def _check_depth(text: str | bytes) -> None:

@@ -22,6 +22,7 @@ Start at `Following.page` and `Following.offer`.
 from dataclasses import dataclass, field
 from typing import Final, Literal, TypeAlias, final
 
+import msgspec
 from msgspec.structs import replace
 
 from pivot.config import Knobs
@@ -60,8 +61,7 @@ Step: TypeAlias = Literal[
 
 
 @final
-@dataclass(slots=True, frozen=True)
-class Purpose:
+class Purpose(msgspec.Struct, frozen=True, gc=False):
     """What a question to storage is for.
 
     Attributes:

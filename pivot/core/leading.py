@@ -19,6 +19,7 @@ from collections import deque
 from dataclasses import dataclass, field
 from typing import Final, TypeAlias, final
 
+import msgspec
 from msgspec.structs import replace
 
 from pivot.config import Knobs
@@ -68,8 +69,7 @@ class Flow:
 
 
 @final
-@dataclass(slots=True, frozen=True)
-class ForPage:
+class ForPage(msgspec.Struct, frozen=True, gc=False):
     """Purpose of a question: the next page for every flow at this position."""
 
     collection: str
@@ -77,8 +77,7 @@ class ForPage:
 
 
 @final
-@dataclass(slots=True, frozen=True)
-class ForPush:
+class ForPush(msgspec.Struct, frozen=True, gc=False):
     """Purpose of a question: the answer to this push."""
 
     collection: str
@@ -87,8 +86,7 @@ class ForPush:
 
 
 @final
-@dataclass(slots=True, frozen=True)
-class ForRepair:
+class ForRepair(msgspec.Struct, frozen=True, gc=False):
     """Purpose of a question: rows of buckets that differ, for this node."""
 
     collection: str
@@ -96,8 +94,7 @@ class ForRepair:
 
 
 @final
-@dataclass(slots=True, frozen=True)
-class ForRetention:
+class ForRetention(msgspec.Struct, frozen=True, gc=False):
     """Purpose of a question: these followers are noted."""
 
     collection: str

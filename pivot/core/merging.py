@@ -207,7 +207,8 @@ def drop(decision: Decision, collection: Collection, row: Row, reason: str) -> N
     decision.stage(DropRow(collection.path, entry.key, row.seq))
     if not entry.deleted:
         decision.publish(replace(entry, data="", deleted=True))
-        decision.report(Withdrawn(entry.key, reason))
+    if not entry.deleted or row.acked is None:  # a deletion that our leader has confirmed is no loss
+        decision.report(Withdrawn(entry.key, entry.stamp, reason))
 
 
 def _take_all(

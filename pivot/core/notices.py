@@ -78,9 +78,10 @@ class Reissued(msgspec.Struct, frozen=True, gc=False, tag="reissued"):
 
 
 class Withdrawn(msgspec.Struct, frozen=True, gc=False, tag="withdrawn"):
-    """A row was dropped here for what our leader has instead, or has no more; why."""
+    """A version was dropped here for what our leader has instead, or has no more; why."""
 
     key: str
+    stamp: int
     reason: str
 
 

@@ -117,12 +117,14 @@ class StorageBehaviour:
     def _answer(self, now: Now, asked: Asked) -> list[Effect]:
         store, knobs, to = self.store, self._knobs, asked.to
         match asked.question:
+            case ReadOutbox() | ReadFeed() as question:  # the most frequent ones first
+                return [Reply(to, self._read(question))]
+            case MergePage() as question:
+                return merge_page(store, now, to, question)
             case Put() | PushItem() | Remove() | Patch() as question:
                 return self._write(now, to, question)
             case MergePushed() as question:
                 return merge_pushed(store, now, to, question)
-            case MergePage() as question:
-                return merge_page(store, now, to, question)
             case MergeResync() as question:
                 return merge_resync(store, now, to, question)
             case MergeFromPeer() as question:
@@ -163,6 +165,10 @@ class StorageBehaviour:
         store = self.store
         limits = {"rows_max": self._knobs.page_rows, "bytes_max": self._knobs.page_bytes}
         match question:
+            case ReadOutbox():
+                return store[question.collection].outbox(question.since, **limits)
+            case ReadFeed():
+                return replace(store[question.collection].feed(question.since, **limits), clock=store.clock.last)
             case Get():
                 row = store.collection_of(question.key).get(question.key)
                 return Entries(() if row is None or row.entry.deleted else (row.entry,), store.head)
@@ -170,10 +176,6 @@ class StorageBehaviour:
                 return Entries(tuple(store.live(question.pattern)), store.head)
             case ListKeys():
                 return Keys(tuple(store.live_keys(question.containing)))
-            case ReadFeed():
-                return replace(store[question.collection].feed(question.since, **limits), clock=store.clock.last)
-            case ReadOutbox():
-                return store[question.collection].outbox(question.since, **limits)
             case ReadForPeer():
                 return read_for_peer(store, self._knobs, question)
             case CompareDigest():

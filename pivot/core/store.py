@@ -51,6 +51,7 @@ class Store:
         epoch: its life.
         clock: stamps local writes.
         conflicts: lost updates seen since it was opened.
+        commits: how many there were since then; as long as it stands still, what is committed does.
     """
 
     def __init__(
@@ -77,6 +78,7 @@ class Store:
         self.epoch = epoch
         self.clock = HybridClock(ahead_ns_max=round(knobs.ahead_s_max * 1e9))
         self.conflicts = 0
+        self.commits = 0
         self._collections = {path: Collection(path, follows=follows) for path, follows in collections.items()}
         self._collections[UNREPLICATED] = Collection(UNREPLICATED, follows=False)
         self._globs = [path for path in collections if is_glob(path)]
@@ -144,6 +146,7 @@ class Store:
 
     def commit(self) -> list[Collection]:
         """Make what was staged visible; returns the collections whose feed grew."""
+        self.commits += 1
         grown: list[Collection] = []
         for collection in self._dirty.values():
             before = collection.head
@@ -272,6 +275,11 @@ class Store:
     def head(self) -> int:
         """Greatest committed sequence number of any collection."""
         return max(collection.head for collection in self._collections.values())
+
+    @property
+    def outbox_size(self) -> int:
+        """How many rows wait for an upstream to confirm them."""
+        return sum(collection.outbox_size for collection in self._collections.values())
 
     def describe(self) -> StoreInfo:
         """The store in numbers."""

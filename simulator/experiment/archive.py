@@ -79,6 +79,8 @@ class Archive:
         Raises:
             NoCampaignError: there is none.
         """
+        if folder.is_symlink():
+            folder = folder.parent / folder.readlink()  # `latest` will be another one soon
         file = folder / "campaign.json"
         try:
             campaign = msgspec.json.decode(file.read_bytes(), type=Campaign)

@@ -52,7 +52,10 @@ class _Running:
             self._collect()
             self._crew.abandon(self._executor)
             raise
-        self._executor.shutdown()
+        else:
+            self._executor.shutdown()
+        finally:
+            self._crew.close()
 
     def _submit(self, seeds: Iterator[int]) -> bool:
         """Keep everybody busy; False when nothing is left to do."""

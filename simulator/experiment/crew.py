@@ -7,13 +7,17 @@ Start at `Crew`.
 import multiprocessing
 import os
 import signal
+import threading
 from collections.abc import Iterable
 from concurrent.futures import Executor, ProcessPoolExecutor
 from importlib import import_module
 from multiprocessing.process import BaseProcess
-from typing import Protocol, final
+from typing import Final, Protocol, final
 
 from simulator.errors import CrewError, CrewUnreachableError
+
+CONNECT_S: Final = 10
+"""How long a cluster may take to answer, s."""
 
 
 class Crew(Protocol):
@@ -40,6 +44,10 @@ class Crew(Protocol):
         """Stop what it does, without waiting for the end."""
         ...
 
+    def close(self) -> None:
+        """It is not needed any more."""
+        ...
+
 
 @final
 class Processes:
@@ -59,12 +67,15 @@ class Processes:
         self._others = multiprocessing.active_children()
         # A fork would copy locks that threads of ours hold.
         context = multiprocessing.get_context("spawn")
-        return ProcessPoolExecutor(self._size, mp_context=context, initializer=_die_of_ctrl_c)
+        return ProcessPoolExecutor(self._size, mp_context=context, initializer=_begin_work)
 
     def abandon(self, executor: Executor) -> None:
         """See `Crew.abandon`."""
         executor.shutdown(wait=False, cancel_futures=True)
         _terminate(child for child in multiprocessing.active_children() if child not in self._others)
+
+    def close(self) -> None:
+        """See `Crew.close`."""
 
 
 @final
@@ -72,6 +83,12 @@ class Dask:
     """The workers of a Dask cluster; they need this package, too (extra `dask`)."""
 
     def __init__(self, address: str) -> None:
+        """Connect.
+
+        Raises:
+            CrewError: the extra is not installed.
+            CrewUnreachableError: no cluster answers at `address`.
+        """
         try:
             distributed = import_module("distributed")
         except ImportError:
@@ -79,7 +96,7 @@ class Dask:
                 f"a Dask cluster ({address}) needs the package distributed: install the extra dask"
             ) from None
         try:
-            self._client = distributed.Client(address)
+            self._client = distributed.Client(address, timeout=CONNECT_S)
         except OSError as error:
             raise CrewUnreachableError(f"no Dask cluster at {address}: {error}") from None
 
@@ -96,12 +113,24 @@ class Dask:
 
     def abandon(self, executor: Executor) -> None:
         """See `Crew.abandon`."""
-        executor.shutdown(wait=False, cancel_futures=True)
+        executor.shutdown(wait=False)  # Dask cancels by that alone
+
+    def close(self) -> None:
+        """See `Crew.close`."""
+        self._client.close()
 
 
-def _die_of_ctrl_c() -> None:
-    """In a worker: end without a word when the whole group is interrupted."""
+def _begin_work() -> None:
+    """In a worker: end without a word when the whole group is interrupted, and when whoever started us is killed."""
     signal.signal(signal.SIGINT, signal.SIG_DFL)
+    threading.Thread(target=_end_with_parent, daemon=True).start()
+
+
+def _end_with_parent() -> None:
+    parent = multiprocessing.parent_process()
+    assert parent is not None, "a worker has one"
+    parent.join()
+    os._exit(1)
 
 
 def _terminate(processes: Iterable[BaseProcess]) -> None:

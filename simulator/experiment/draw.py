@@ -8,6 +8,8 @@ What clients do, the knobs and the topology are drawn in `settings`. Start at `d
 from collections.abc import Callable
 from typing import Final, TypeAlias
 
+from msgspec.structs import replace
+
 from pivot.config import Knobs
 from simulator.errors import BadPlanError
 from simulator.experiment.operations import (
@@ -40,6 +42,7 @@ from simulator.experiment.operations import (
     Swizzle,
     Weather,
     Wipe,
+    Write,
 )
 from simulator.experiment.plan import LEADER, Durability, Plan, Step
 from simulator.experiment.settings import (
@@ -57,9 +60,11 @@ from simulator.world.cut import Difference
 from simulator.world.disk import Trouble
 from simulator.world.link import How
 from simulator.world.rng import Stream, Streams
+from simulator.world.transport import registration
 
 _WANTED: Final = (1, 2, 3, 5, 8)
 """How many kinds of faults a plan has on average; drawn for each plan."""
+NODES_KEY: Final = "things/*"
 _HOWS: Final[tuple[How, ...]] = ("drop", "drop", "hold", "reset")
 Members: TypeAlias = tuple[str, ...]
 
@@ -95,11 +100,14 @@ def draw(seed: int, *, nodes: int | None = None, nemeses: tuple[str, ...] | None
     knobs = draw_knobs(streams.stream("plan", "knobs")) if "knobs" in chosen else Knobs()
     if "collect" in chosen:
         knobs = draw_retention(streams.stream("plan", "retention"), knobs)
-    mesh = any(kind in chosen for kind in ("ring", "smallest_cut", "promote"))
+    if "mesh" in chosen:
+        knobs = replace(knobs, leader_timeout_s=0.5)
+    mesh = any(kind in chosen for kind in ("ring", "smallest_cut", "promote", "mesh"))
     edges = "edges" in chosen
     return Plan(
         seed=seed,
         nodes=count,
+        nodes_key=NODES_KEY if "mesh" in chosen else "",
         durability=durability,
         weather=draw_weather(streams.stream("plan", "weather")) if "weather" in chosen else FAIR,
         links=draw_links(streams, members, mesh=mesh, foul=edges) if mesh or edges else (),
@@ -314,6 +322,19 @@ def _collect(stream: Stream, members: Members, for_s: float) -> Timed:
     return [(0.0, Confirm(LEADER)), (for_s, Confirm(LEADER))]
 
 
+def _mesh(stream: Stream, members: Members, for_s: float) -> Timed:
+    """Nodes know each other, and lose their leader for longer than it takes to notice."""
+    known: Timed = [
+        (0.0, Write(LEADER, f"{NODES_KEY[:-1]}{name}", registration(place)))
+        for place, name in enumerate(members)
+        if name != LEADER
+    ]
+    lost = LEADER if stream.chance(0.6) else stream.choice(members[1:])
+    pairs = [(LEADER, name) for name in members[1:] if lost in (LEADER, name)]
+    links = tuple(link for near, far in pairs for link in ((near, far), (far, near)))
+    return [*known, (1.0, CutLinks(links, for_s=for_s + 8))]
+
+
 def _nothing(stream: Stream, members: Members, for_s: float) -> Timed:
     """It is a setting, no step."""
     del stream, members, for_s
@@ -327,6 +348,7 @@ _FAULTS: Final[dict[str, Callable[[Stream, Members, float], Timed]]] = {
     "reset": _reset,
     "ring": _ring,
     "smallest_cut": _smallest_cut,
+    "mesh": _mesh,
     "flap": _flap,
     "swizzle": _swizzle,
     "slow": _weather("slow"),

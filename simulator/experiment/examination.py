@@ -57,6 +57,7 @@ class Examination(msgspec.Struct, frozen=True):
         hash: of the run; empty when it has none.
         events: how many it had.
         reached: how often what happened.
+        potency: kind of fault that was played -> how much it has touched.
         violations: what must not be and is.
         symptoms: by what one recognizes them, in the same order.
     """
@@ -65,6 +66,7 @@ class Examination(msgspec.Struct, frozen=True):
     hash: str
     events: int
     reached: dict[str, int]
+    potency: dict[str, int]
     violations: tuple[Violation, ...]
     symptoms: tuple[Symptom, ...]
 
@@ -75,9 +77,12 @@ def examine(plan: Plan, *, runtime: RuntimeName = "kernel") -> Examination:
         run = Run.of(plan, runtime=runtime)
     except Exception as error:  # noqa: BLE001 - a crash is a verdict
         crash = _crash(error)
-        return Examination("crash", "", 0, {}, (crash,), (Symptom.of(plan, crash),))
+        return Examination("crash", "", 0, {}, {}, (crash,), (Symptom.of(plan, crash),))
     symptoms = tuple(Symptom.of(plan, violation) for violation in run.violations)
-    return Examination(run.verdict, run.hash, run.outcome.events, run.outcome.reached, run.violations, symptoms)
+    outcome = run.outcome
+    return Examination(
+        run.verdict, run.hash, outcome.events, outcome.reached, outcome.potency, run.violations, symptoms
+    )
 
 
 def _crash(error: Exception) -> Violation:

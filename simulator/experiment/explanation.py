@@ -12,13 +12,13 @@ from functools import partial
 from typing import Final, final
 
 import msgspec
-from msgspec.structs import replace
+from msgspec.structs import fields, replace
 
 from simulator.experiment.examination import Examination, Symptom, examine
-from simulator.experiment.operations import CutOneWay, Delete, Operation, Partition, Push, Read, Write
+from simulator.experiment.operations import Delete, Operation, Push, Read, Write
 from simulator.experiment.plan import Plan, Step
 from simulator.experiment.shrink import Bounds, Trying, shrink
-from simulator.experiment.simpler import is_fault, repairs
+from simulator.experiment.simpler import changed, is_fault, repairs
 from simulator.runtimes.base import RuntimeName
 
 _ENTRIES_MAX: Final = 30
@@ -125,34 +125,31 @@ def describe(operation: Operation) -> str:
             return f"{operation.member}: delete {operation.pattern}"
         case Read():
             return f"{operation.member}: read {operation.key}"
-        case Partition():
-            return "partition " + " | ".join(" ".join(group) for group in operation.groups)
-        case CutOneWay():
-            return f"cut {' '.join(operation.sources)} -> {' '.join(operation.destinations)}, not the way back"
         case _:
             return _by_fields(operation)
 
 
 def _by_fields(operation: Operation) -> str:
-    said = {name: getattr(operation, name) for name in operation.__struct_fields__ if name != "member"}
+    defaults = {field.name: field.default for field in fields(operation)}
+    said = {name: getattr(operation, name) for name in defaults if name != "member"}
     member = getattr(operation, "member", None)
-    details = "".join(f" {name}={_json(value)}" for name, value in said.items())
+    details = "".join(f" {name}={_json(value)}" for name, value in said.items() if value != defaults[name])
     return f"{'' if member is None else f'{member}: '}{operation.__struct_config__.tag}{details}"
 
 
 def _entries(plan: Plan, trying: Trying) -> Iterator[Entry]:
     """Each line of the plan, left out once more."""
     plain = Plan(seed=0, nodes=1, safety_s=0.0)
-    for name in ("durability", "weather", "knobs"):
+    for name in ("durability", "weather", "links", "nodes_key", "knobs"):
         default = getattr(plain, name)
         if getattr(plan, name) != default:
-            yield Entry(
-                f"{name}: {_difference(getattr(plan, name), default)}",
-                _without(replace(plan, **{name: default}), trying),
-            )
+            rest = changed(plan, name, default)
+            without = next((_without(other, trying) for other in rest), "the plan cannot be played")
+            yield Entry(f"{name}: {_difference(getattr(plan, name), default)}", without)
     for place, step in enumerate(plan.steps[:_ENTRIES_MAX]):
-        rest = replace(plan, steps=plan.steps[:place] + plan.steps[place + 1 :])
-        yield Entry(f"{step.at_s:g} s  {describe(step.operation)}", _without(rest, trying))
+        rest = changed(plan, "steps", plan.steps[:place] + plan.steps[place + 1 :])
+        without = next((_without(other, trying) for other in rest), "the plan cannot be played")
+        yield Entry(f"{step.at_s:g} s  {describe(step.operation)}", without)
     if len(plan.steps) > _ENTRIES_MAX:
         yield Entry(f"and {len(plan.steps) - _ENTRIES_MAX} steps more", "")
 
@@ -170,7 +167,7 @@ def _without(plan: Plan, trying: Trying) -> str:
 
 def _difference(value: object, default: object) -> str:
     if not isinstance(value, msgspec.Struct):
-        return str(value)
+        return value if isinstance(value, str) else _json(value)
     names = [name for name in value.__struct_fields__ if getattr(value, name) != getattr(default, name)]
     return ", ".join(f"{name} {_json(getattr(value, name))}" for name in names)
 

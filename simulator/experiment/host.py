@@ -21,7 +21,7 @@ from simulator.world.drive import DiskDrive, Drive, MemoryDrive
 from simulator.world.network import Network
 from simulator.world.pulse import Pulse
 from simulator.world.rng import Streams
-from simulator.world.transport import SimulatedTransport
+from simulator.world.transport import SimulatedTransport, names
 
 
 @final
@@ -96,7 +96,9 @@ class Host:
         self.pulse = Pulse(self._runtime.heap)
         self.pulse.burden(self._burden_ns)
         entropy = SimulatedEntropy(self._streams.stream("member", self.name, self.lives))
-        self._transport = SimulatedTransport(self.name, self._network, deliver=self.pulse.deliver)
+        self._transport = SimulatedTransport(
+            self.name, self._network, deliver=self.pulse.deliver, names=names(self._plan.members)
+        )
         self.member = member = Member(
             self._plan.config(self.upstream),
             member=self.name,
@@ -192,6 +194,10 @@ class Host:
         """Key -> tombstone that was collected in this life of its store; its floor stands for them."""
         table = self.table()
         return {key: entry for key, entry in self._seen.items() if entry.deleted and key not in table}
+
+    def mark(self) -> tuple[int, int]:
+        """Equal as long as its process, if it has one, holds the same."""
+        return (self.lives, -2 if self.member is None else self.member.commits())
 
     def take_over(self, collected: Mapping[str, Entry]) -> None:
         """Lead from now on: what the leader before had collected is not here, and has been deleted all the same."""

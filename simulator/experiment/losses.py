@@ -6,11 +6,14 @@ Layer: simulator/experiment. Both are legal, and both would look like a bug to a
   key elsewhere must still survive; what lies between that and the lost version is *gone*.
 - A member writes a version again under another stamp when its clock was ahead, or after a re-sync (`Reissued`). Then
   the later stamp, which may be the smaller number, stands for the earlier one.
+- A member that is not the author drops a version that is ahead of every clock (`Withdrawn`). The author writes it
+  again; when its store is lost, too, nobody does, and what was written that far ahead is *gone*.
 
 Start at `Losses.covers`.
 """
 
 from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
 from typing import Final, TypeAlias, final
 
 from pivot.core.collection import Change, PutRow
@@ -23,6 +26,7 @@ NOTHING: Final[Version] = (0, False, 0, "")
 
 
 @final
+@dataclass(slots=True)
 class Losses:
     """Everything that a checker has to forgive in one run.
 
@@ -31,10 +35,9 @@ class Losses:
         appeared: (key, stamp) of versions that a crash left on a disk before anybody was told.
     """
 
-    def __init__(self) -> None:
-        self.reissues: dict[str, list[tuple[int, int]]] = {}
-        self.appeared: dict[tuple[str, int], None] = {}
-        self._gone: dict[str, list[tuple[Version, Version]]] = {}
+    reissues: dict[str, list[tuple[int, int]]] = field(default_factory=dict[str, list[tuple[int, int]]])
+    appeared: dict[tuple[str, int], None] = field(default_factory=dict[tuple[str, int], None])
+    _gone: dict[str, list[tuple[Version, Version]]] = field(default_factory=dict[str, list[tuple[Version, Version]]])
 
     def note_loss(self, before: Mapping[str, Entry], left: Iterable[Mapping[str, Entry]]) -> int:
         """A store knew `before`; these tables are what is left anywhere. Returns how many versions are gone."""
@@ -48,6 +51,14 @@ class Losses:
             self._gone.setdefault(key, []).append((least, entry.version))
             count += 1
         return count
+
+    def note_withdrawal(self, key: str, stamp: int, *, limit: int) -> None:
+        """A member dropped a version; if that was ahead of every clock (`limit`), it has left it to its author.
+
+        The author's store may be lost, and then so is what was written ahead of every clock, up to there.
+        """
+        if stamp > limit:
+            self._gone.setdefault(key, []).append((_greatest(limit), _greatest(stamp)))
 
     def note_appearance(self, before: Mapping[str, Entry], changes: Iterable[Change]) -> None:
         """A crash left these changes on a disk though nobody was told; the member knew `before`."""
@@ -91,6 +102,11 @@ class Losses:
         for name in names:
             names += [before for before, after in self.reissues.get(key, ()) if after == name and before not in names]
         return tuple(names)
+
+
+def _greatest(stamp: int) -> Version:
+    """No version with this stamp is greater."""
+    return (stamp, True, 2**63, "\U0010ffff")
 
 
 NO_LOSSES = Losses()

@@ -119,6 +119,7 @@ class Machines:
         fault = self._states.get((host.name, "clock"))
         if host.clock.is_wrong:
             self._counts["operations under a wrong clock"] += 1
+            self._observer.measure(host)
             if fault is not None:
                 self._felt[tag_of(fault)] += 1
 

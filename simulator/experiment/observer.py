@@ -96,8 +96,9 @@ class Observations(msgspec.Struct, frozen=True, kw_only=True):
         gauges: how full queues were.
         lowest_ns: member -> how far its wall clock ever was behind true time, as a number <= 0.
         upset_ns: when a fault first touched the world; None = never.
+        equal_s: when all was converged for the first time after the faults, perhaps not for good; None = never.
         silent_s: when there was silence after convergence; None = never.
-        talk: kind of message -> how many were sent after convergence, other than what may be repeated.
+        talk: kind of message -> how many were sent after `equal_s`, other than what may be repeated.
     """
 
     sightings: tuple[Sighting, ...] = ()
@@ -105,6 +106,7 @@ class Observations(msgspec.Struct, frozen=True, kw_only=True):
     gauges: tuple[Gauge, ...] = ()
     lowest_ns: dict[str, int] = msgspec.field(default_factory=dict[str, int])
     upset_ns: int | None = None
+    equal_s: float | None = None
     silent_s: float | None = None
     talk: dict[str, int] = msgspec.field(default_factory=dict[str, int])
 
@@ -126,7 +128,7 @@ class Observer:
         self._shown: dict[str, dict[str, Entry]] = {}
         self._had: dict[str, dict[str, Entry]] = {}
         self._excuses: dict[str, str] = {}
-        self._converged = False
+        self._equal_s: float | None = None
         self._said: dict[str, int] = {}
         self._said_before: dict[str, int] = {}
         self._quiet_since_ns = 0
@@ -212,11 +214,10 @@ class Observer:
     def silent(self, *, converged: bool) -> bool:
         """Whether all has been said for `SILENCE_NS`; to be asked again and again once all is converged."""
         said = {label: count for label, count in self._network.sent_by_label.items() if label not in IDLE}
-        if not converged or not self._converged:
-            self._said_before = said
+        if converged and self._equal_s is None:
+            self._equal_s, self._said_before = self._heap.now_ns / 1e9, said
         if said != self._said or not converged:
             self._said, self._quiet_since_ns = said, self._heap.now_ns
-        self._converged = converged
         if self._heap.now_ns - self._quiet_since_ns < SILENCE_NS:
             return False
         self._silent_s = self._heap.now_ns / 1e9
@@ -235,6 +236,7 @@ class Observer:
             gauges=tuple(self._gauges.values()),
             lowest_ns=dict(self._lowest_ns),
             upset_ns=self._upset_ns,
+            equal_s=self._equal_s,
             silent_s=self._silent_s,
             talk={label: count - before.get(label, 0) for label, count in self._said.items()},
         )

@@ -57,6 +57,8 @@ class Plan(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True
         seed: of all chance.
         nodes: how many nodes follow the leader: `n1`, `n2`, ...
         keys: collections.
+        nodes_key: list in which clients say where nodes are (`registration`), so that nodes read from each other while
+            their leader is away; empty = they do not.
         durability: what members keep when they crash: `memory` nothing, `normal` all but the last commits,
             `full` what they committed.
         weather: of every link that has none of its own, until faults stop.
@@ -71,6 +73,7 @@ class Plan(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True
     seed: int
     nodes: int
     keys: tuple[str, ...] = ("settings", "users/*")
+    nodes_key: str = ""
     durability: Durability = "memory"
     weather: Conditions = Conditions(latency=UniformLatency(base_s=0.001, spread_s=0.004))
     links: tuple[Wire, ...] = ()
@@ -110,7 +113,8 @@ class Plan(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True
 
     def config(self, cluster_url: str) -> Config:
         """The configuration of the leader (empty `cluster_url`) or of a node."""
-        return Config(keys=tuple(Key(path) for path in self.keys), cluster_url=cluster_url, knobs=self.knobs)
+        keys = tuple(Key(path) for path in self.keys)
+        return Config(keys=keys, nodes_key=self.nodes_key, cluster_url=cluster_url, knobs=self.knobs)
 
     def topology(self) -> Topology:
         """Who can reach whom, and in what weather."""

@@ -161,6 +161,7 @@ def draw_knobs(stream: Stream) -> Knobs:
         retry_s_min=retry_s_min,
         retry_s_max=stream.choice((retry_s_min, 5.0, 60.0)),
         greet_s=stream.choice((1.0, 5.0)),
+        leader_timeout_s=stream.choice((0.5, 5.0)),
         push_timeout_s=stream.choice((0.5, 5.0)),
         reoffer_s=stream.choice((1.0, 10.0, 60.0)),
         page_rows=stream.choice((1, 2, 500)),

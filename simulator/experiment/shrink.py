@@ -22,7 +22,7 @@ from msgspec.structs import replace
 from pivot.errors import PivotError
 from simulator.experiment.examination import Examination, Symptom, examine
 from simulator.experiment.plan import Plan, Step
-from simulator.experiment.simpler import blocks, fewer_members, is_fault, simpler_operations, simpler_settings
+from simulator.experiment.simpler import blocks, changed, fewer_members, is_fault, simpler_operations, simpler_settings
 from simulator.stopwatch import Stopwatch
 
 T = TypeVar("T")
@@ -150,17 +150,21 @@ def _faults(plan: Plan, trying: Trying) -> Plan:
     faults = [block for block in found if is_fault(steps[block[0]].operation)]
     others = [block for block in found if not is_fault(steps[block[0]].operation)]
 
-    def with_blocks(some: Sequence[tuple[int, ...]]) -> Plan:
-        places = sorted(place for block in some for place in block)
-        return replace(plan, steps=tuple(steps[place] for place in places))
+    def steps_of(some: Sequence[tuple[int, ...]]) -> tuple[Step, ...]:
+        return tuple(steps[place] for place in sorted(place for block in some for place in block))
 
-    faults = minimized(faults, lambda some: trying.fails(with_blocks([*some, *others])))
-    return with_blocks([*faults, *others])
+    faults = minimized(faults, lambda some: _fails_with(plan, steps_of([*some, *others]), trying))
+    return replace(plan, steps=steps_of([*faults, *others]))
 
 
 def _steps(plan: Plan, trying: Trying) -> Plan:
-    steps = minimized(plan.steps, lambda some: trying.fails(replace(plan, steps=tuple(some))))
+    steps = minimized(plan.steps, lambda some: _fails_with(plan, tuple(some), trying))
     return replace(plan, steps=tuple(steps))
+
+
+def _fails_with(plan: Plan, steps: tuple[Step, ...], trying: Trying) -> bool:
+    """Whether the plan can be, and fails in the same way, with these steps."""
+    return any(trying.fails(other) for other in changed(plan, "steps", steps))
 
 
 def _settings(plan: Plan, trying: Trying) -> Plan:
@@ -187,7 +191,10 @@ def _ended(plan: Plan, alternatives: Iterable[tuple[Step, ...]]) -> Iterable[Pla
         last_s = max((step.at_s for step in steps), default=0.0)
         for safety_s in (float(ceil(last_s)) + 1.0, plan.safety_s):
             if last_s <= safety_s <= plan.safety_s:
-                yield replace(plan, steps=steps, safety_s=safety_s)
+                try:
+                    yield replace(plan, steps=steps, safety_s=safety_s)
+                except PivotError:
+                    continue  # some step needs another to come before it
 
 
 def _closed_gaps(plan: Plan) -> Iterable[Plan]:
@@ -224,7 +231,4 @@ def _simpler_steps(plan: Plan) -> Iterable[Plan]:
     for place, step in enumerate(plan.steps):
         for operation in simpler_operations(step.operation):
             steps = (*plan.steps[:place], Step(step.at_s, operation), *plan.steps[place + 1 :])
-            try:
-                yield replace(plan, steps=steps)
-            except PivotError:
-                continue  # such an operation cannot be here
+            yield from changed(plan, "steps", steps)

@@ -54,6 +54,14 @@ _PLAIN: Final = ("value", "key", "pattern")
 """Fields whose texts are no names of members."""
 
 
+def changed(value: S, name: str, new: object) -> Iterator[S]:
+    """A struct with another value in a field, unless that cannot be."""
+    try:
+        yield replace(value, **{name: new})
+    except (PivotError, ValueError):
+        return
+
+
 def simpler_operations(operation: Operation) -> Iterator[Operation]:
     """What an operation could be instead, simplest first."""
     yield from _kinder(operation)
@@ -63,21 +71,21 @@ def simpler_operations(operation: Operation) -> Iterator[Operation]:
 def simpler_settings(plan: Plan) -> Iterator[Plan]:
     """The plan with more of its settings as they are by default; simplest first."""
     plain = Plan(seed=0, nodes=1, safety_s=0.0)
-    for name in ("weather", "knobs", "durability"):
+    for name in ("weather", "links", "nodes_key", "knobs", "durability"):
         if getattr(plan, name) != getattr(plain, name):
-            yield from _changed(plan, name, getattr(plain, name))
+            yield from changed(plan, name, getattr(plain, name))
     if plan.durability == "normal":
         yield replace(plan, durability="full")
     if plan.weather != plain.weather:
         for weather in (replace(plan.weather, latency=plain.weather.latency), *_simpler(plan.weather)):
             yield replace(plan, weather=weather)
     for knobs in _simpler(plan.knobs):
-        yield from _changed(plan, "knobs", knobs)
+        yield from changed(plan, "knobs", knobs)
     for path in plan.keys:
         if not any(
             getattr(step.operation, name, "").startswith(path.strip("*")) for step in plan.steps for name in _PLAIN[1:]
         ):
-            yield from _changed(plan, "keys", tuple(key for key in plan.keys if key != path))
+            yield from changed(plan, "keys", tuple(key for key in plan.keys if key != path))
 
 
 def fewer_members(plan: Plan) -> Iterator[Plan]:
@@ -172,9 +180,9 @@ def _simpler(value: S) -> Iterator[S]:
     for field in fields(value):
         ours: object = getattr(value, field.name)
         if field.default is not msgspec.NODEFAULT and ours != field.default:
-            yield from _changed(value, field.name, field.default)
+            yield from changed(value, field.name, field.default)
         for candidate in _simpler_field(field.name, ours):
-            yield from _changed(value, field.name, candidate)
+            yield from changed(value, field.name, candidate)
 
 
 def _simpler_field(name: str, value: object) -> Iterator[object]:
@@ -235,11 +243,3 @@ def _renamed_value(value: object, names: Mapping[str, str | None]) -> object:
         items = [_renamed_value(item, names) for item in cast("tuple[object, ...]", value)]
         return tuple(item for item in dict.fromkeys(items) if item not in (None, ()))
     return value
-
-
-def _changed(value: S, name: str, new: object) -> Iterator[S]:
-    """A struct with another value in a field, unless that cannot be."""
-    try:
-        yield replace(value, **{name: new})
-    except (PivotError, ValueError):
-        return

@@ -20,7 +20,7 @@ from simulator.experiment.frame import frame
 from simulator.experiment.history import LedgerLine, Record
 from simulator.experiment.operations import Operation
 from simulator.experiment.outcome import Outcome
-from simulator.experiment.plan import Durability, Plan, Step
+from simulator.experiment.plan import Durability, Plan, Step, Wire
 from simulator.experiment.timeline import Timeline
 from simulator.experiment.world import play
 from simulator.runtimes.base import RuntimeName
@@ -41,6 +41,8 @@ class Simulation:
         nodes: int = 3,
         seed: int = 0,
         keys: tuple[str, ...] = ("settings", "users/*"),
+        nodes_key: str = "",
+        links: tuple[Wire, ...] = (),
         durability: Durability = "memory",
         weather: Conditions | None = None,
         knobs: Knobs | None = None,
@@ -51,16 +53,20 @@ class Simulation:
             nodes: how many nodes follow the leader.
             seed: of all chance; the same seed gives the same run.
             keys: collections.
+            nodes_key: list in which nodes are registered, so that they read from each other; see `Plan`.
+            links: who can reach whom; none = the leader every node, and back.
             durability: what members keep when they crash: `memory` nothing, `normal` all but the last commits, `full`
                 what they committed.
             weather: of every link; None = 1 to 5 ms, nothing lost.
             knobs: timings and limits of the members.
         """
-        base = Plan(seed=seed, nodes=nodes, keys=keys, durability=durability, safety_s=0.0)
+        base = Plan(seed=seed, nodes=nodes, safety_s=0.0)
         self._plan = Plan(
             seed=seed,
             nodes=nodes,
             keys=keys,
+            nodes_key=nodes_key,
+            links=links,
             durability=durability,
             weather=weather or base.weather,
             knobs=knobs or base.knobs,

@@ -2,34 +2,16 @@
 
 Layer: simulator/experiment. Start at `Tally.add`.
 
-A fault that touched nothing proves nothing: of each kind of fault the tally says in how many plans it was, and in how
-many of those its effect was seen at all.
+A fault that touched nothing proves nothing: of each kind of fault the tally says in how many runs it was played, and in
+how many of those it touched anything.
 """
 
 from collections import Counter
-from collections.abc import Mapping
-from types import MappingProxyType
-from typing import Final, final
+from typing import final
 
 import msgspec
 
 from simulator.experiment.trial import Trial
-
-EFFECTS: Final[Mapping[str, tuple[str, ...]]] = MappingProxyType(
-    {
-        "partition": ("messages lost: cut",),
-        "isolate": ("messages lost: cut",),
-        "cut_one_way": ("messages lost: cut",),
-        "crash": ("messages lost: down",),
-        "wipe": ("versions wiped",),
-        "pause": ("events held by stopped processes",),
-        "disk": ("commits failed", "commits slowed", "commits lied", "commits lost"),
-        "skew": ("operations under a wrong clock",),
-        "weather": ("messages lost: loss", "messages duplicated"),
-        "confirm": ("tombstones collected",),
-    }
-)
-"""Kind of fault -> what is counted when it touches something."""
 
 
 @final
@@ -38,8 +20,8 @@ class Potency(msgspec.Struct, frozen=True):
 
     Attributes:
         kind: which.
-        used: how often it is in plans.
-        plans: how many plans have it.
+        used: how often it is in plans; 0 when the plan's weather is what it is.
+        plans: in how many runs it was played.
         potent: in how many of those its effect was seen.
         effect: how much of it.
     """
@@ -89,17 +71,14 @@ class Tally:
         self.reached.update(trial.reached)
         self.reached_in.update(trial.reached.keys())
         self._used.update(trial.kinds)
-        self._plans.update(trial.kinds.keys())
-        for kind, effects in EFFECTS.items():
-            if kind in trial.kinds:
-                effect = sum(trial.reached.get(what, 0) for what in effects)
-                self._effects[kind] += effect
-                self._potent[kind] += effect > 0
+        for kind, effect in trial.potency.items():
+            self._plans[kind] += 1
+            self._effects[kind] += effect
+            self._potent[kind] += effect > 0
 
     def potency(self) -> list[Potency]:
-        """What each kind of fault did that is in some plan."""
+        """What each kind of fault did that was played."""
         return [
             Potency(kind, self._used[kind], self._plans[kind], self._potent[kind], self._effects[kind])
-            for kind in EFFECTS
-            if self._plans[kind]
+            for kind in sorted(self._plans)
         ]

@@ -52,8 +52,9 @@ class Trial(msgspec.Struct, frozen=True, kw_only=True):
         verdict: of its run; `crash` also when the worker died; `nondeterminism` when a second run was another one.
         hash: of its run; empty when it has none.
         events: how many it had.
-        kinds: how often the plan has each kind of operation, and `weather`, `durability ...`.
+        kinds: how often the plan has each kind of operation.
         reached: how often what happened.
+        potency: kind of fault that was played -> how much it has touched.
         symptom: of the worst that was found; None = nothing was.
         sentence: that, in words.
         plan: the plan, when something was found and there is one.
@@ -66,6 +67,7 @@ class Trial(msgspec.Struct, frozen=True, kw_only=True):
     events: int = 0
     kinds: dict[str, int] = msgspec.field(default_factory=dict[str, int])
     reached: dict[str, int] = msgspec.field(default_factory=dict[str, int])
+    potency: dict[str, int] = msgspec.field(default_factory=dict[str, int])
     symptom: Symptom | None = None
     sentence: str = ""
     plan: Plan | None = None
@@ -101,6 +103,7 @@ def try_seed(task: Task, seed: int) -> Trial:
                 events=found.events,
                 kinds=kinds_of(plan),
                 reached=found.reached,
+                potency=found.potency,
                 symptom=Symptom("nondeterminism", ""),
                 sentence=f"two runs of the plan differ: {where}",
                 plan=plan,
@@ -110,14 +113,11 @@ def try_seed(task: Task, seed: int) -> Trial:
 
 
 def kinds_of(plan: Plan) -> dict[str, int]:
-    """How often a plan has each kind of operation; and its weather and durability."""
+    """How often a plan has each kind of operation."""
     kinds: dict[str, int] = {}
     for step in plan.steps:
         kind = str(step.operation.__struct_config__.tag)
         kinds[kind] = kinds.get(kind, 0) + 1
-    kinds[f"durability {plan.durability}"] = 1
-    if plan.weather.loss or plan.weather.duplication:
-        kinds["weather"] = 1
     return dict(sorted(kinds.items()))
 
 
@@ -130,6 +130,7 @@ def _trial(seed: int, plan: Plan, found: Examination, shrunk: Shrunk | None = No
         events=found.events,
         kinds=kinds_of(plan),
         reached=found.reached,
+        potency=found.potency,
         symptom=found.symptoms[0] if failed else None,
         sentence=found.violations[0].sentence if failed else "",
         plan=plan if failed else None,

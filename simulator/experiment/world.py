@@ -127,6 +127,8 @@ class World:
         self._late_ns = 0  # what `settle` took so far
         self._safe_ns = 0
         self._converged_ns: int | None = None
+        self._marks: tuple[str, list[tuple[int, int]]] = ("", [])  # leader and hosts when they were compared last
+        self._was_quiet = False
 
     def begin(self) -> None:
         """Schedule everything: a safety phase, then a liveness phase; see `Plan`."""
@@ -204,6 +206,10 @@ class World:
             case Rejected():
                 self._counts["versions rejected"] += 1
             case Withdrawn():
+                host = self._hosts[member]
+                self._losses.note_withdrawal(
+                    notice.key, notice.stamp, limit=host.clock() + round(self._plan.knobs.ahead_s_max * 1e9)
+                )
                 self._counts["versions withdrawn"] += 1
             case Collected():
                 self._counts["tombstones collected"] += notice.dropped
@@ -223,6 +229,13 @@ class World:
         return all(host.running for host in self._hosts.values()) and self._quiet()
 
     def _quiet(self) -> bool:
+        """Whether all members that run are equal and have nothing left to offer; compared when something changed."""
+        marks = (self._nemesis.machines.leader, [host.mark() for host in self._hosts.values()])
+        if marks != self._marks:
+            self._marks, self._was_quiet = marks, self._compare()
+        return self._was_quiet
+
+    def _compare(self) -> bool:
         """Whether all members that run are equal and have nothing left to offer."""
         hosts = [host for host in self._hosts.values() if host.member is not None]
         if any(host.member is not None and host.member.outbox_size() for host in hosts):

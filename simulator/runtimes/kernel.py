@@ -53,7 +53,7 @@ class _Kernel:
                 raise TooManyEventsError("events", limit=max_events, time_ns=self.heap.now_ns)
             if not run_next():
                 raise SimulationDeadlockError(time_ns=self.heap.now_ns, waiting=())
-            while self._woken is not None:
+            while self._woken is not None:  # who works may commit to a drive that is done at once
                 work, self._woken = self._woken, None
                 work()
 
@@ -111,7 +111,7 @@ class _Task:
         """Work batch after batch until there is nothing to do but wait."""
         actor = self._actor
         mailbox = actor.mailbox
-        while mailbox:
+        while mailbox.waiting:
             try:
                 changes = actor.begin()
                 if changes:

@@ -107,6 +107,8 @@ class VirtualClock(trio.abc.Clock):
     def _step(self, deadline: float) -> bool:
         """Run one event, or let one deadline pass; True when Trio has to look before the next."""
         heap = self.heap
+        if deadline == inf and self._until_ns == inf and heap.executed + self._deadlines < self._steps_max and heap:
+            return self._run_next()
         next_ns = heap.next_time_ns()
         is_deadline = False
         if deadline != inf:
@@ -123,8 +125,12 @@ class VirtualClock(trio.abc.Clock):
             self._due_s = deadline
             self._reached_s = max(self._reached_s, deadline)
             return True
+        return self._run_next()
+
+    def _run_next(self) -> bool:
+        """Run the next event, which there is."""
         try:
-            heap.run_next()
+            self.heap.run_next()
         except Exception as error:  # noqa: BLE001 - `run` raises it again; here it would be an error of Trio's
             self._stop(error)
         return False

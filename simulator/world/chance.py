@@ -48,7 +48,7 @@ class SkewedClock:
 
     def __call__(self) -> int:
         """The wall time it shows, ns since the Unix epoch."""
-        return START_NS + self._heap.now_ns + self.offset_ns
+        return START_NS + self._heap.now_ns + (self.offset_ns if self.ppm else self._offset_ns)
 
     @property
     def offset_ns(self) -> int:

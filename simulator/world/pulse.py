@@ -18,6 +18,7 @@ class Pulse:
 
     Attributes:
         stops: how often it was stopped, or began to be slow.
+        stopped: whether it is stopped now.
         ended: whether it is dead.
         held: how much was held back so far.
         slowed: how much happened late because the processor is slow.
@@ -30,14 +31,9 @@ class Pulse:
         self._heap = heap
         self._burden_ns = 0
         self._busy_until_ns = 0
-        self._stopped = False
+        self.stopped = False
         self.ended = False
         self._waiting: list[Callable[[], None]] = []
-
-    @property
-    def stopped(self) -> bool:
-        """Whether it is stopped now."""
-        return self._stopped
 
     @property
     def burdened(self) -> bool:
@@ -51,12 +47,12 @@ class Pulse:
 
     def stop(self) -> None:
         """Let nothing happen to it until it goes on."""
-        self.stops += not self._stopped
-        self._stopped = True
+        self.stops += not self.stopped
+        self.stopped = True
 
     def go_on(self) -> None:
         """Let everything happen that was held, each as an event of its own."""
-        self._stopped = False
+        self.stopped = False
         waiting, self._waiting = self._waiting, []
         for call in waiting:
             self._heap.call_soon(partial(self.deliver, call))
@@ -70,10 +66,10 @@ class Pulse:
         """Let something happen to it now, or when it goes on."""
         if self.ended:
             return
-        if self._stopped:
+        if self.stopped:
             self.held += 1
             self._waiting.append(call)
-        elif self.burdened:
+        elif (self._burden_ns or self._busy_until_ns) and self.burdened:  # most processors never are
             self.slowed += 1
             self._busy_until_ns = max(self._busy_until_ns, self._heap.now_ns) + self._burden_ns
             self._heap.post_at(self._busy_until_ns, partial(self._worked, call))
@@ -82,7 +78,7 @@ class Pulse:
 
     def _worked(self, call: Callable[[], None]) -> None:
         """The slow processor has come to it."""
-        if self._stopped:
+        if self.stopped:
             self._waiting.append(call)
         elif not self.ended:
             call()
@@ -91,7 +87,7 @@ class Pulse:
 
     def monotonic_s(self) -> float:
         """See `Timeline.monotonic_s`."""
-        return self._heap.monotonic_s()
+        return self._heap.now_ns / 1e9
 
     def call_soon(self, call: Callable[[], None]) -> None:
         """See `Timeline.call_soon`."""

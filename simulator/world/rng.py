@@ -67,6 +67,9 @@ class Stream:
 
     def chance(self, p: float) -> bool:
         """Draw True with probability `p`; 0 is never, 1 is always."""
+        if p <= 0.0:  # it costs its ordinal all the same
+            self.ordinal += 1
+            return False
         return self.unit() < p
 
     def below(self, n: int) -> int:

@@ -134,7 +134,7 @@ def test_a_confirmed_row_that_the_leader_does_not_have_any_more_is_dropped() -> 
     desk = behind(Row(gone, 1, 2), Row(kept, 2, 3))
     desk.ask(read_again(0, 60, to=9, last=True))
     assert desk.store.table() == {"users/60": kept}
-    assert notices(desk.effects) == [Withdrawn("users/a", "deleted at the leader while we were away")]
+    assert notices(desk.effects) == [Withdrawn("users/a", 40, "deleted at the leader while we were away")]
     (published,) = only(desk.effects, Publish)
     assert [(shown.key, shown.deleted, shown.data) for shown in published.entries] == [("users/a", True, "")]
     assert isinstance(desk.effects[0], Persist)

@@ -247,3 +247,10 @@ def test_the_table_has_tombstones_and_only_what_is_replicated() -> None:
     assert list(store.table()) == ["users/a"]
     assert store.live_keys("") == ["elsewhere"]
     assert [collection.path for collection in store.replicated()] == [USERS, SETTINGS]
+
+
+def test_what_waits_for_an_upstream_is_counted_over_all_collections() -> None:
+    changes = [put(1, entry("users/a", 1)), put(2, entry("users/b", 2), acked=5)]
+    changes.append(put(3, entry(SETTINGS, 3), collection=SETTINGS))
+    assert opened(changes, follows=True).outbox_size == 2
+    assert opened(changes).outbox_size == 0  # a leader waits for nobody

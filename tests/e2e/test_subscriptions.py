@@ -6,6 +6,7 @@ from contextlib import asynccontextmanager
 from typing import Any
 
 import jsonpatch
+import msgspec
 import pytest
 import trio
 from trio_websocket import ConnectionClosed, WebSocketConnection
@@ -16,6 +17,7 @@ from pivot.config import Config, Key
 from pivot.errors import BadAnswerError
 from pivot.server import hub, subscriptions
 from pivot.transport.websocket import open_websocket
+from pivot.types import JsonValue
 from pivot.watching import Watching, patched
 from tests.e2e.servers import WAIT_S, running
 
@@ -100,19 +102,21 @@ async def test_subscribers_at_leader_and_node_are_told_of_what_either_writes() -
         assert await at_leader.get_list("users/*") == await at_node.get_list("users/*")
 
 
-async def test_a_subscriber_that_reads_nothing_is_dropped_with_a_code_and_one_that_never_does_is_cut(
+async def test_a_subscriber_that_reads_nothing_at_all_is_cut_off_and_can_come_again(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(hub, "QUEUE_FRAMES_MAX", 3)
-    monkeypatch.setattr(subscriptions, "_GOODBYE_S", 0.2)
+    monkeypatch.setattr(hub, "QUEUE_FRAMES_MAX", 20)
+    monkeypatch.setattr(subscriptions, "_GOODBYE_S", 0.1)
     async with running(Config(keys=KEYS)) as url, Client(url) as client:
         async with subscribed(url, "/users/*") as socket:
             await frame(socket)  # and then no more: what follows fills the buffers on the way, then the queue
-            while await subscribers(client):
-                await client.set("users/ann", "x" * 500_000)
-                await client.set("users/ann", "y" * 500_000)
-            with pytest.raises(ConnectionClosed), trio.fail_after(WAIT_S):
+            with trio.fail_after(WAIT_S):
+                while await subscribers(client):
+                    for letter in "xy":
+                        await client.set("users/ann", letter * 1_000_000)
+            with pytest.raises(ConnectionClosed) as closed, trio.fail_after(WAIT_S):
                 await all_messages(socket)
+            assert closed.value.reason is None or closed.value.reason.code == 1006, "not even a goodbye was read"
         async with subscribed(url, "/users/*") as again:
             assert len((await frame(again))["data"]) == 1
 
@@ -272,3 +276,33 @@ async def test_a_patch_that_does_not_fit_is_a_bad_answer(operations: Any) -> Non
 async def to_end(watching: Watching) -> None:
     async for _ in watching:
         pass
+
+
+@pytest.mark.long
+@pytest.mark.timeout(400)
+async def test_a_thousand_sockets_of_one_list_stay_in_step_under_writes() -> None:
+    async with running(Config(keys=KEYS)) as url, Client(url) as client, trio.open_nursery() as nursery:
+        done: list[JsonValue] = []
+        all_done = trio.Event()
+
+        async def follow(*, task_status: trio.TaskStatus[None]) -> None:
+            async with client.watch("users/*") as states:
+                task_status.started()
+                async for state in states:
+                    assert isinstance(state, list)
+                    if state and isinstance(state[0], dict) and state[0]["path"] == "users/last":
+                        done.append(state)
+                        if len(done) == 1000:
+                            all_done.set()
+                        return
+
+        for _ in range(1000):
+            await nursery.start(follow)
+        for number in range(20):
+            await client.set(f"users/{number % 9}", number)
+            if number % 7 == 0:
+                await client.delete(f"users/{number % 9}")
+        await client.set("users/last", 0)
+        await all_done.wait()
+        fresh = [msgspec.to_builtins(item) for item in await client.get_list("users/*")]
+        assert all(state == fresh for state in done)

@@ -26,6 +26,14 @@ def test_what_is_set_is_got(server: Serving) -> None:
     assert pivot("get", "settings", "--url", server.url) == (0, '{"a":[true,null],"b":1}\n', "")
 
 
+def test_a_patch_is_merged_into_what_is_there(server: Serving) -> None:
+    pivot("set", "patched/key", '{"a": {"b": 1}}', "--url", server.url)
+    patched = pivot("patch", "patched/key", '{"a": {"c": null}}', "--url", server.url)
+    assert patched == (0, '"key"\n', "")
+    assert pivot("get", "patched/key", "--url", server.url)[1] == '{"a":{"b":1,"c":null}}\n'
+    assert pivot("patch", "patched/none", "{}", "--url", server.url)[0] == 1
+
+
 @pytest.mark.parametrize("value", ["-1", "-0.5", "true", "null", '"-"', "[]"])
 def test_every_json_value_can_be_set_also_one_that_looks_like_a_flag(server: Serving, value: str) -> None:
     assert pivot("set", "values/one", value, "--url", server.url)[0] == 0
@@ -87,6 +95,7 @@ def test_absent_is_1_and_one_line_that_names_the_key(server: Serving) -> None:
         (("set", "settings", '{"a": 1, "a": 2}'), "'a'"),
         (("set", "settings", "--josn"), "'--josn' is neither an option nor JSON"),
         (("set", "settings", "-x"), "'-x' is neither an option nor JSON"),
+        (("patch", "settings", "[]"), "'[]' is no JSON object"),
         (("push", "users", "1"), "key 'users' is no list: a new entry needs a glob"),
         (("frobnicate",), "frobnicate"),
         (("get",), "PATTERN"),

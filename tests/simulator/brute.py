@@ -51,7 +51,7 @@ def forgot(evidence: Evidence, member: str, key: str, stamp: int, begin_ns: int,
         if key not in reopening.shown:
             continue
         shown, has = reopening.shown[key], reopening.has.get(key)
-        if shown.stamp >= stamp and (has is None or shown.version > has.version):
+        if covers(evidence, key, shown.stamp, stamp) and (has is None or shown.version > has.version):
             return True
     return False
 
@@ -182,6 +182,8 @@ def _follows(evidence: Evidence, a: Record, b: Record, had: tuple[str, int], has
     if key == other:
         if forgot(evidence, a.member, key, before, begin_ns, end_ns):
             return True
+        if evidence.outcome.losses.gone(key, before):
+            return True
         if b.kind == "read":
             return covers(evidence, key, after or tombstone(evidence, key), before)
         return after != before and covers(evidence, key, after, before)
@@ -246,8 +248,8 @@ def convergence(evidence: Evidence) -> Found:
 
 
 def quiescence(evidence: Evidence) -> Found:
-    outcome = evidence.outcome
-    noisy = outcome.converged_s is not None and not outcome.crashes and outcome.ended_s - outcome.converged_s > 75
+    outcome, equal_s = evidence.outcome, evidence.outcome.observations.equal_s
+    noisy = equal_s is not None and not outcome.crashes and outcome.ended_s - equal_s > 75
     return {("quiescence", "")} if noisy else set()
 
 

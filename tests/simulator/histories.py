@@ -131,6 +131,7 @@ def evidence(seed: int) -> Evidence:
             gauges=gauges,
             lowest_ns={member: -chance.choice((0, 0, 5)) for member in MEMBERS},
             upset_ns=chance.choice((None, 5, 10_000_000_000)),
+            equal_s=chance.choice((None, 0.0, 0.5)),
             silent_s=silent_s,
             talk={"page": 1},
         ),

@@ -3,7 +3,6 @@
 import json
 import signal
 import subprocess
-import time
 from collections.abc import Callable
 from concurrent.futures import Executor, Future, ThreadPoolExecutor
 from pathlib import Path
@@ -23,7 +22,7 @@ from simulator.experiment.report import Report
 from simulator.experiment.shrink import Bounds
 from simulator.experiment.tally import Tally
 from simulator.experiment.trial import Task, Trial, try_seed
-from tests.e2e.processes import COMMAND, WAIT_S, clean_environment, pivot
+from tests.e2e.processes import COMMAND, WAIT_S, clean_environment, eventually, pivot
 from tests.simulator.bugs import DEADLY_SEED
 
 SMALL = Task(nodes=1, nemeses=(), shrinking=Bounds(tries=30))
@@ -37,6 +36,7 @@ class Threads:
 
     def __init__(self, size: int = 1) -> None:
         self.size = size
+        self.closed = False
         self.under_way = self.most = 0
 
     def open(self) -> Executor:
@@ -58,6 +58,9 @@ class Threads:
     def abandon(self, executor: Executor) -> None:
         executor.shutdown(wait=False, cancel_futures=True)
 
+    def close(self) -> None:
+        self.closed = True
+
 
 def quick(_task: Task, seed: int) -> Trial:
     """A trial that needs no run: every tenth fails."""
@@ -67,6 +70,7 @@ def quick(_task: Task, seed: int) -> Trial:
         verdict="liveness" if failed else "ok",
         kinds={"crash": 2, "skew": 1},
         reached={"messages lost: down": seed % 2},
+        potency={"crash": seed % 2, "skew": 0},
         symptom=Symptom("convergence", "settings") if failed else None,
         sentence="<b>n1</b> has | settings" if failed else "",
         plan=PLAN if failed else None,
@@ -98,6 +102,7 @@ def test_few_trials_are_under_way_at_a_time(begun: Archive) -> None:
     crew = Threads(size=3)
     run(begun, crew)
     assert crew.most <= 6
+    assert crew.closed
 
 
 def test_a_second_campaign_of_the_same_second_has_a_folder_of_its_own(tmp_path: Path) -> None:
@@ -228,10 +233,7 @@ def test_ctrl_c_ends_a_campaign_with_130_and_keeps_what_is_done(tmp_path: Path) 
     with subprocess.Popen(command, stderr=subprocess.PIPE, text=True, env=clean_environment()) as process:
         try:
             results = tmp_path / "latest" / "results.jsonl"
-            end = time.monotonic() + WAIT_S
-            while not (results.exists() and results.read_bytes().endswith(b"\n")):
-                assert time.monotonic() < end, "no result"
-                time.sleep(0.05)
+            eventually(lambda: results.exists() and results.read_bytes().endswith(b"\n"))
             process.send_signal(signal.SIGINT)
             _, err = process.communicate(timeout=WAIT_S)
         finally:
@@ -239,6 +241,18 @@ def test_ctrl_c_ends_a_campaign_with_130_and_keeps_what_is_done(tmp_path: Path) 
     assert process.returncode == 130, err
     assert "pivot sim fuzz --resume" in err
     assert list(Archive.load(tmp_path / "latest").trials())
+
+
+def test_workers_end_when_their_campaign_is_killed(tmp_path: Path) -> None:
+    command = [*COMMAND, "sim", "fuzz", "--trials", "100000", "--nodes", "1", "--workers", "1", "--runs", str(tmp_path)]
+    with subprocess.Popen(command, stderr=subprocess.DEVNULL, env=clean_environment()) as process:
+        try:
+            eventually((tmp_path / "latest" / "results.jsonl").exists)
+            workers = Path(f"/proc/{process.pid}/task/{process.pid}/children").read_text().split()
+        finally:
+            process.kill()
+    assert workers
+    eventually(lambda: not any(Path(f"/proc/{worker}").exists() for worker in workers))
 
 
 @pytest.mark.parametrize(
@@ -278,3 +292,11 @@ def test_a_dask_cluster_plays_a_campaign(tmp_path: Path) -> None:
     assert {trial.seed: trial.hash for trial in archive.trials()} == {
         seed: try_seed(SMALL, seed).hash for seed in range(20)
     }
+
+
+@pytest.mark.long
+def test_a_dask_cluster_that_is_not_there_is_unreachable() -> None:
+    pytest.importorskip("distributed")
+    code, _, err = pivot("sim", "fuzz", "--dask", "tcp://127.0.0.1:1")
+    assert code == 3
+    assert "no Dask cluster at tcp://127.0.0.1:1" in err

@@ -77,6 +77,7 @@ TAGS = {
     "edges": ("conditions",),
     "rolling": ("rolling_restart",),
     "leader": ("isolate", "crash", "wipe"),
+    "mesh": ("cut_links",),
     "sync": ("disk",),
     "lies": ("disk",),
     "join": (),  # adds no trouble of its own
@@ -89,7 +90,7 @@ TAGS = {
 @pytest.mark.parametrize("kind", NEMESES)
 def test_a_drawn_fault_touches_something_and_nothing_is_lost_by_it(kind: str) -> None:
     touched, tags = 0, TAGS.get(kind, (kind,))
-    for seed in range(2):
+    for seed in range(8):
         run = Run.of(draw(seed, nodes=2, nemeses=(kind,), all_on=True))
         assert run.verdict in {"ok", "unknown"}, run
         felt = sum(run.outcome.potency.get(tag, 0) for tag in tags)
@@ -97,6 +98,8 @@ def test_a_drawn_fault_touches_something_and_nothing_is_lost_by_it(kind: str) ->
         touched += felt
         if kind == "collect":
             touched += run.outcome.reached.get("tombstones collected", 0)
+        if touched:
+            break
     assert touched > 0 or kind in {"join", "knobs"}
 
 

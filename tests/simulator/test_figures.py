@@ -2,6 +2,7 @@
 
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
 from xml.etree import ElementTree
 
@@ -9,6 +10,7 @@ import pytest
 from msgspec.structs import replace
 from syrupy.assertion import SnapshotAssertion
 
+from pivot.types import JsonValue
 from simulator import Plan, Run, Simulation, crash, delete, duplicate, heal, hold, isolate, lose, read, release, write
 from simulator.errors import FigureError
 from simulator.figures import (
@@ -27,7 +29,7 @@ from simulator.figures.spacetime import BUNDLES_MAX, LANES_MAX
 from simulator.world.trace import TraceEvent
 
 HOSTILE = '<script>&"]]>$x_1$</script>'
-DRAW = {
+DRAW: dict[str, Callable[[Run], Picture]] = {
     "space_time": space_time,
     "divergence": divergence,
     "key_strip": key_strip,
@@ -73,7 +75,7 @@ def test_values_are_text_and_never_markup(name: str, run: Run) -> None:
 
 
 def test_the_key_strip_shows_values_as_they_are(run: Run) -> None:
-    value = {"long": 2, "$x_1$": "<b>"}
+    value: dict[str, JsonValue] = {"long": 2, "$x_1$": "<b>"}
     short = Simulation(nodes=1, seed=1).at(0.1, write("n1", "settings", value)).run(until=9, runtime="kernel")
     assert '{"$x_1$":"<b>","long":2}' in texts(key_strip(short))
 

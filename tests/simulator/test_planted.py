@@ -8,7 +8,7 @@ from pivot.core.events import Event
 from pivot.core.leader import LeaderBehaviour
 from pivot.core.storage import StorageBehaviour
 from pivot.types import Now
-from simulator import Run, Simulation, crash, draw, isolate, read, restart, write
+from simulator import Run, Simulation, crash, draw, isolate, read, restart, skew, write
 from simulator.experiment.mutants.catalogue import RING
 from simulator.experiment.mutants.mutant import Mutant
 
@@ -18,7 +18,7 @@ SEEDS = {
     "blind_overwrite": 1,
     "delete_always_wins": 0,
     "update_beats_tombstone": 0,
-    "wall_clock_only": 0,
+    "wall_clock_only": 2,
     "leader_restamps": 0,
     "tombstone_dropped": 0,
     "tombstone_gc_early": 9,
@@ -46,7 +46,7 @@ def test_an_echo_that_feeds_itself_is_no_silence() -> None:
     with MUTANTS["echo_loop"].planted() as mark:
         run = Run.of(replace(plan, liveness_s=25.0))
     assert mark.count > 100
-    assert {violation.checker for violation in run.violations} & {"quiescence", "outbox", "convergence"}
+    assert "quiescence" in {violation.checker for violation in run.violations}
 
 
 def test_everything_is_as_it_was_after_a_mutant() -> None:
@@ -71,7 +71,7 @@ def test_a_crash_of_our_code_is_a_verdict_and_not_an_exception(
 
 
 def test_a_fault_that_touches_nothing_proves_nothing() -> None:
-    run = Simulation(nodes=1, seed=1).at(0.5, restart("n1")).run(until=1)
+    run = Simulation(nodes=1, seed=1).at(0.5, skew("n1", 5.0)).run(until=1)
     assert run.violations == ()
     assert run.verdict == "unknown"
 

@@ -1,5 +1,6 @@
 """Two runtimes, one meaning: what a plan does on Trio it does on the kernel, message by message."""
 
+import re
 import subprocess
 import sys
 from collections.abc import Callable
@@ -12,7 +13,6 @@ from pivot.actors.switchboard import Switchboard
 from pivot.core.effects import Effect
 from pivot.core.leading import Leading
 from pivot.core.storage import StorageBehaviour
-from pivot.errors import RestartLimitError
 from pivot.types import Now
 from simulator import Plan, Simulation, crash, draw, pause, restart, resume, write
 from simulator.errors import SimulationDeadlockError, TooManyEventsError
@@ -22,7 +22,7 @@ from simulator.runtimes.base import Runtime, RuntimeName
 from simulator.world.divergence import first_divergence
 from simulator.world.heap import EventHeap
 
-SEEDS = 60
+SEEDS = 20
 SEEDS_LONG = 1000
 BLOCK = 20
 on_both = pytest.mark.parametrize("runtime", get_args(RuntimeName))
@@ -87,7 +87,7 @@ def test_an_actor_that_crashes_is_restarted_alike(monkeypatch: pytest.MonkeyPatc
         outcomes.append(play(plan, runtime=runtime))
         monkeypatch.undo()
     assert outcomes[0] == outcomes[1]
-    assert outcomes[0].broken == ("leader of leader crashed: KeyError('a bug')",) * 2
+    assert outcomes[0].crashes == ("leader of leader crashed: KeyError('a bug')",) * 2
     assert outcomes[0].hash != play(plan).hash
 
 
@@ -96,8 +96,7 @@ def test_an_actor_that_crashes_too_often_ends_the_run_with_its_name(
     runtime: RuntimeName, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(Leading, "heartbeat", crashing(1000))
-    with pytest.raises(RestartLimitError, match=r"'leader' crashed .*a bug"):
-        play(draw(1), runtime=runtime)
+    assert re.search(r"'leader' crashed .*a bug", play(draw(1), runtime=runtime).crashes[-1])
 
 
 @on_both
@@ -106,8 +105,8 @@ def test_a_crash_of_storage_ends_the_run_with_its_error(runtime: RuntimeName, mo
         raise KeyError("a bug in storage")
 
     monkeypatch.setattr(StorageBehaviour, "_read", crash_)
-    with pytest.raises(KeyError, match="a bug in storage"):
-        play(draw(1), runtime=runtime)
+    (said,) = play(draw(1), runtime=runtime).crashes
+    assert re.search(r"KeyError\('a bug in storage'\).* in crash_", said)
 
 
 # The kernel alone ----------------------------------------------------------------------------------------------------

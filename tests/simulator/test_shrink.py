@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from simulator import Plan, Run, crash, draw, heal, isolate, push, restart, write
+from simulator import Plan, Run, backup, crash, draw, heal, isolate, push, restart, restore, write
 from simulator.experiment import examination
 from simulator.experiment.checkers import Violation
 from simulator.experiment.examination import Examination, Symptom, examine
@@ -15,15 +15,17 @@ from simulator.experiment.plan import Step
 from simulator.experiment.planting import planted
 from simulator.experiment.recipe import card, notebook_cell, pytest_line, replay_command
 from simulator.experiment.shrink import Bounds, Trying, minimized, shrink
+from simulator.world.latency import ExponentialLatency
+from simulator.world.link import Conditions
 
 SYMPTOM = Symptom("convergence", "settings")
-FINE = Examination("ok", "", 0, {}, (), ())
+FINE = Examination("ok", "", 0, {}, {}, (), ())
 ROOT = Path(__file__).parents[2]
 
 
 def found(checker: str = "convergence", key: str = "settings") -> Examination:
     violation = Violation(checker, key, f"{key} is wrong")
-    return Examination("liveness", "", 0, {}, (violation,), (Symptom(checker, key),))
+    return Examination("liveness", "", 0, {}, {}, (violation,), (Symptom(checker, key),))
 
 
 def written_while_isolated(plan: Plan) -> bool:
@@ -42,12 +44,22 @@ def written_while_isolated(plan: Plan) -> bool:
     return False
 
 
-def drawn_that_fails() -> Plan:
-    return next(plan for plan in map(draw, range(100)) if plan.nodes == 4 and written_while_isolated(plan))
-
-
 def steps(*timed: tuple[float, Operation]) -> tuple[Step, ...]:
     return tuple(Step(at_s, operation) for at_s, operation in timed)
+
+
+def big_plan_that_fails() -> Plan:
+    """A lot goes on; n3 writes `settings` while it is cut off."""
+    noise: list[tuple[float, Operation]] = []
+    for number in range(20):
+        member = ("leader", "n1", "n2", "n3", "n4")[number % 5]
+        noise.append((0.137 * number + 0.5, push(member, "users/*", {"n": number})))
+        noise.append((0.731 * number + 0.7, write(member, "users/a", [number])))
+    faults = [(2.3, crash("n1")), (4.1, restart("n1")), (5.5, isolate("n3")), (9.9, heal()), (12.0, crash("leader"))]
+    culprit = (8.25, write("n3", "settings", {"n": 20}))
+    timed = sorted([*noise, *faults, culprit], key=lambda step: step[0])
+    foul = Conditions(latency=ExponentialLatency(base_s=0.001, mean_s=0.05), loss=0.02)
+    return Plan(seed=7, nodes=4, durability="normal", weather=foul, steps=steps(*timed), safety_s=30.0)
 
 
 @pytest.mark.parametrize("culprits", [(), (0,), (39,), (3, 17, 30), tuple(range(0, 40, 7)), tuple(range(40))])
@@ -55,8 +67,8 @@ def test_delta_debugging_leaves_exactly_what_is_needed(culprits: tuple[int, ...]
     assert minimized(range(40), lambda some: all(each in some for each in culprits)) == list(culprits)
 
 
-def test_a_drawn_plan_shrinks_to_what_its_failure_needs() -> None:
-    plan = drawn_that_fails()
+def test_a_big_plan_shrinks_to_what_its_failure_needs() -> None:
+    plan = big_plan_that_fails()
     trying = Trying(SYMPTOM, Bounds(tries=2000), examining=lambda p: found() if written_while_isolated(p) else FINE)
     small = shrink(plan, trying)
     assert small.steps == steps((1.0, isolate("n1")), (2.0, write("n1", "settings", 1)))
@@ -66,7 +78,7 @@ def test_a_drawn_plan_shrinks_to_what_its_failure_needs() -> None:
 
 
 def test_a_plan_that_fails_in_another_way_is_not_taken_for_the_same() -> None:
-    plan = drawn_that_fails()
+    plan = big_plan_that_fails()
 
     def another_way_when_small(candidate: Plan) -> Examination:
         if len(candidate.steps) > 20:
@@ -85,14 +97,14 @@ def test_no_more_plans_are_played_than_allowed_and_none_twice() -> None:
         return found() if written_while_isolated(plan) else FINE
 
     trying = Trying(SYMPTOM, Bounds(tries=15), examining=examining)
-    small = shrink(drawn_that_fails(), trying)
+    small = shrink(big_plan_that_fails(), trying)
     assert written_while_isolated(small)
     assert len(played) == trying.tries == 15
     assert len(set(played)) == 15
 
 
 def test_no_time_means_the_plan_as_it_is() -> None:
-    plan = drawn_that_fails()
+    plan = big_plan_that_fails()
     assert shrink(plan, Trying(SYMPTOM, Bounds(seconds=0.0), examining=lambda _: found())) == plan
 
 
@@ -122,6 +134,19 @@ def test_repairing_keeps_what_clients_do_and_what_was_broken_before() -> None:
     assert heal() in kept
     assert restart("n1") in kept
     assert isolate("n1") not in kept
+
+
+def test_a_step_that_another_one_needs_is_not_left_out_alone() -> None:
+    timed = steps((1.0, backup("n1")), (2.0, crash("n1")), (3.0, restore("n1")), (4.0, write("n1", "settings", 1)))
+    plan = Plan(seed=1, nodes=1, durability="full", steps=timed, safety_s=9.0)
+
+    def examining(candidate: Plan) -> Examination:
+        return found() if any(step.operation == restore("n1") for step in candidate.steps) else FINE
+
+    small = shrink(plan, Trying(SYMPTOM, Bounds(), examining=examining))
+    assert [step.operation for step in small.steps] == [backup("n1"), restore("n1")]
+    shown = shrink_and_explain(plan, found(), Bounds(tries=1)).entries
+    assert [entry.without for entry in shown if "backup" in entry.what] == ["the plan cannot be played"]
 
 
 def test_a_planted_bug_is_shrunk_to_a_handful_of_lines_that_replay() -> None:

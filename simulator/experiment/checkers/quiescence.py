@@ -18,9 +18,9 @@ def quiescence(evidence: Evidence) -> list[Violation]:
     """There was silence once, soon enough after convergence."""
     outcome = evidence.outcome
     seen = outcome.observations
-    if outcome.converged_s is None or outcome.crashes:
+    since_s = seen.equal_s
+    if since_s is None or outcome.crashes:
         return []
-    since_s = max(outcome.converged_s, evidence.plan.safety_s)
     end_s = outcome.ended_s if seen.silent_s is None else seen.silent_s
     if end_s - since_s <= evidence.plan.knobs.retry_s_max + NOISE_S:
         return []

@@ -129,7 +129,7 @@ def judge(evidence: Evidence, before: Touch, after: Touch) -> Violation | None:
         later = reads or after.stamp != before.stamp
         if later and evidence.covers(before.key, after.stamp, before.stamp):
             return None
-        if _forgot(evidence, before, after):
+        if _forgot(evidence, before, after) or evidence.outcome.losses.gone(before.key, before.stamp):
             return None
     elif reads or not read_before or after.stamp > before.stamp or _restarted(evidence, before, after):
         return None
