@@ -14,6 +14,7 @@ Layer: simulator (bottom). A branch of the tree in `pivot.errors`.
     |-- BadPlanError                 a plan that cannot be played
     |-- UnknownBugError              no bug of this name can be planted
     |-- NoCampaignError              a folder does not hold a campaign
+    |-- FigureError                  a picture or a table of a run cannot be made
     |-- CrewError                    trials cannot be played the way it was asked for
     |-- CrewUnreachableError         the cluster that should play them does not answer
     `-- LiveClusterError             real processes did not do what a plan needs
@@ -143,6 +144,10 @@ class NoCampaignError(SimulationError, MisuseError):
 
     def __init__(self, folder: object, reason: str) -> None:
         super().__init__(f"no campaign in {folder}: {reason}")
+
+
+class FigureError(SimulationError, MisuseError):
+    """A picture or a table of a run cannot be made; says what is missing."""
 
 
 class CrewError(SimulationError, MisuseError):

@@ -7,7 +7,7 @@ import json
 from collections import Counter
 from html import escape
 from pathlib import Path
-from typing import Self, final
+from typing import TYPE_CHECKING, Self, final
 
 from msgspec import structs
 
@@ -15,14 +15,20 @@ from pivot.config import Knobs
 from pivot.types import JsonValue
 from simulator.experiment.checkers import Verdict, Violation, check, verdict
 from simulator.experiment.checkers.explaining import differs, explain
+from simulator.experiment.comparison import Comparison, compare
+from simulator.experiment.frame import frame
 from simulator.experiment.history import LedgerLine, Record
 from simulator.experiment.operations import Operation
 from simulator.experiment.outcome import Outcome
 from simulator.experiment.plan import Durability, Plan, Step, Wire
+from simulator.experiment.timeline import Timeline
 from simulator.experiment.world import play
 from simulator.runtimes.base import RuntimeName
 from simulator.world.link import Conditions
 from simulator.world.trace import TraceEvent
+
+if TYPE_CHECKING:
+    from pandas import DataFrame
 
 
 @final
@@ -79,7 +85,8 @@ class Simulation:
         Raises:
             BadPlanError: a step cannot be played; names it.
         """
-        return structs.replace(self._plan, steps=tuple(self._steps), safety_s=float(until))
+        plan = structs.replace(self._plan, steps=tuple(self._steps), safety_s=float(until))
+        return Plan.from_json(plan.to_json())  # 2 becomes 2.0, as in a file: a run is hashed with what was asked for
 
     def run(self, until: float = 60.0, *, runtime: RuntimeName = "trio") -> "Run":
         """Play it: faults end at `until` (s), then it goes on until everything is equal, at most `liveness_s` more.
@@ -169,9 +176,37 @@ class Run:
             for member, table in self.outcome.tables.items()
         }
 
+    def state_at(self, at_s: float) -> dict[str, dict[str, JsonValue]]:
+        """Member -> key -> value at a time, s; deleted keys are absent.
+
+        That a member did not run, and so knew nothing, is known only when the trace was kept.
+        """
+        return Timeline.of(self.outcome, self.plan.members).state(at_s)
+
+    def diff(self, other: "Run") -> Comparison:
+        """What is other in another run, say of the same plan with one line changed."""
+        return compare((self.plan, self.outcome), (other.plan, other.outcome))
+
+    def to_frame(self) -> "DataFrame":
+        """The history as a table of pandas: one row per operation, and what became of it.
+
+        Raises:
+            FigureError: pandas is not installed.
+        """
+        return frame(self.outcome)
+
     def save(self, file: Path | str) -> None:
-        """Write the plan as JSON; `Plan.load` and `pivot sim replay` read it."""
+        """Write the plan as JSON; `Run.load`, `Plan.load` and `pivot sim replay` read it."""
         Path(file).write_bytes(self.plan.to_json())
+
+    @classmethod
+    def load(cls, file: Path | str) -> "Run":
+        """Play again what `save` wrote: the same run, unless the code changed.
+
+        Raises:
+            BadPlanError: it cannot be read or is no plan.
+        """
+        return cls.of(Plan.load(file), keep_trace=True)
 
     def summary(self) -> list[str]:
         """What there is to say, one line each."""
@@ -192,7 +227,7 @@ class Run:
         return "\n".join(self.summary())
 
     def _repr_html_(self) -> str:  # pyright: ignore[reportUnusedFunction] - a notebook calls it
-        """The summary and a table of members and keys, for notebooks."""
+        """The summary, a table of members and keys and the space-time diagram, for notebooks."""
         state = self.state
         keys = sorted(dict.fromkeys(key for table in state.values() for key in table))
         head = "".join(f"<th>{escape(member)}</th>" for member in state)
@@ -203,4 +238,10 @@ class Run:
             for key in keys
         )
         lines = "<br>".join(escape(line) for line in self.summary())
-        return f"<p>{lines}</p><table><tr><th></th>{head}</tr>{rows}</table>"
+        return f"<p>{lines}</p><table><tr><th></th>{head}</tr>{rows}</table>{self._repr_svg_() or ''}"
+
+    def _repr_svg_(self) -> str | None:
+        """The space-time diagram, for notebooks; None when the trace was not kept."""
+        from simulator.figures.spacetime import space_time  # noqa: PLC0415 - it draws runs, and so imports this module
+
+        return space_time(self).svg if self.trace else None

@@ -1,0 +1,14 @@
+"""Figures: pictures of a run, one call each. Every one says which run it shows, and what it left out.
+
+Start at `space_time`. Each returns a `Picture`, which a notebook shows and `Picture.save` writes.
+"""
+
+from simulator.figures.availability import availability
+from simulator.figures.divergence import divergence
+from simulator.figures.ledger import ledger
+from simulator.figures.picture import Picture
+from simulator.figures.spacetime import space_time
+from simulator.figures.strip import key_strip
+from simulator.figures.topology import topology
+
+__all__ = ["Picture", "availability", "divergence", "key_strip", "ledger", "space_time", "topology"]
