@@ -12,13 +12,13 @@ from functools import partial
 from typing import Final, final
 
 import msgspec
-from msgspec.structs import fields, replace
+from msgspec.structs import replace
 
 from simulator.experiment.examination import Examination, Symptom, examine
-from simulator.experiment.operations import Delete, Operation, Push, Read, Write
 from simulator.experiment.plan import Plan, Step
 from simulator.experiment.shrink import Bounds, Trying, shrink
 from simulator.experiment.simpler import changed, is_fault, repairs
+from simulator.experiment.wording import as_json, describe
 from simulator.runtimes.base import RuntimeName
 
 _ENTRIES_MAX: Final = 30
@@ -52,6 +52,7 @@ class Shrunk(msgspec.Struct, frozen=True, kw_only=True):
         steps_before: how many steps there were.
         tries: how many plans were played.
         seconds: how long it took, s.
+        hash: of the run of the small plan; empty when playing it raises.
     """
 
     plan: Plan
@@ -62,6 +63,7 @@ class Shrunk(msgspec.Struct, frozen=True, kw_only=True):
     steps_before: int
     tries: int
     seconds: float
+    hash: str = ""
 
 
 def shrink_and_explain(plan: Plan, found: Examination, bounds: Bounds, *, runtime: RuntimeName = "kernel") -> Shrunk:
@@ -83,6 +85,7 @@ def shrink_and_explain(plan: Plan, found: Examination, bounds: Bounds, *, runtim
         steps_before=len(plan.steps),
         tries=trying.tries + explaining.tries,
         seconds=trying.seconds,
+        hash=again.hash,
     )
 
 
@@ -112,29 +115,6 @@ def repaired(plan: Plan, at_s: float) -> Plan:
     kept = [step for step in plan.steps if step.at_s <= at_s or not is_fault(step.operation)]
     kept += [Step(at_s, operation) for operation in repairs(plan.members)]
     return replace(plan, steps=tuple(sorted(kept, key=lambda step: step.at_s)))
-
-
-def describe(operation: Operation) -> str:
-    """An operation in words."""
-    match operation:
-        case Write():
-            return f"{operation.member}: write {operation.key} = {_json(operation.value)}"
-        case Push():
-            return f"{operation.member}: push {_json(operation.value)} to {operation.pattern}"
-        case Delete():
-            return f"{operation.member}: delete {operation.pattern}"
-        case Read():
-            return f"{operation.member}: read {operation.key}"
-        case _:
-            return _by_fields(operation)
-
-
-def _by_fields(operation: Operation) -> str:
-    defaults = {field.name: field.default for field in fields(operation)}
-    said = {name: getattr(operation, name) for name in defaults if name != "member"}
-    member = getattr(operation, "member", None)
-    details = "".join(f" {name}={_json(value)}" for name, value in said.items() if value != defaults[name])
-    return f"{'' if member is None else f'{member}: '}{operation.__struct_config__.tag}{details}"
 
 
 def _entries(plan: Plan, trying: Trying) -> Iterator[Entry]:
@@ -167,10 +147,6 @@ def _without(plan: Plan, trying: Trying) -> str:
 
 def _difference(value: object, default: object) -> str:
     if not isinstance(value, msgspec.Struct):
-        return value if isinstance(value, str) else _json(value)
+        return value if isinstance(value, str) else as_json(value)
     names = [name for name in value.__struct_fields__ if getattr(value, name) != getattr(default, name)]
-    return ", ".join(f"{name} {_json(getattr(value, name))}" for name in names)
-
-
-def _json(value: object) -> str:
-    return msgspec.json.encode(value).decode()
+    return ", ".join(f"{name} {as_json(getattr(value, name))}" for name in names)
