@@ -7,8 +7,7 @@ and no later fault happens (clients go on), and so for each later moment that wa
 the latest first, then by bisection, to a millisecond, between the last that fails and the one before it.
 """
 
-from collections.abc import Iterator
-from functools import partial
+from collections.abc import Callable, Iterator
 from typing import Final, final
 
 import msgspec
@@ -19,7 +18,6 @@ from simulator.experiment.plan import Plan, Step
 from simulator.experiment.shrink import Bounds, Trying, shrink
 from simulator.experiment.simpler import changed, is_fault, repairs
 from simulator.experiment.wording import as_json, describe
-from simulator.runtimes.base import RuntimeName
 
 _ENTRIES_MAX: Final = 30
 _RESOLUTION_S: Final = 0.001
@@ -66,10 +64,18 @@ class Shrunk(msgspec.Struct, frozen=True, kw_only=True):
     hash: str = ""
 
 
-def shrink_and_explain(plan: Plan, found: Examination, bounds: Bounds, *, runtime: RuntimeName = "kernel") -> Shrunk:
-    """Shrink a plan by the worst of what was found in its run, and explain what is left."""
+def shrink_and_explain(
+    plan: Plan, found: Examination, bounds: Bounds, *, examining: Callable[[Plan], Examination] = examine
+) -> Shrunk:
+    """Shrink a plan by the worst of what was found in its run, and explain what is left.
+
+    Args:
+        plan: what fails.
+        found: how.
+        bounds: what shrinking may cost.
+        examining: says what comes of a plan.
+    """
     symptom = found.symptoms[0]
-    examining = partial(examine, runtime=runtime)
     trying = Trying(symptom, bounds, examining=examining)
     small = shrink(plan, trying)
     explaining = Trying(symptom, _EXPLAINING, examining=examining)
