@@ -82,19 +82,13 @@ SEEDS = {
     "an_update_keeps_the_data_that_was_here": 0,
 }
 """Mutant -> a seed whose plan, drawn with the faults that the mutant takes, kills it; others have their own plans."""
-RARE = (
-    "an_answer_of_an_earlier_life_confirms",
-    "a_repeated_push_is_confirmed_though_the_commit_of_the_first_failed",
-    "a_resync_ends_where_its_page_says",
-)
-"""Survivors of the plans that were drawn so far; schedules told step by step kill them in `tests/core`."""
 
 
 def fired(plan: Plan) -> tuple[Violation, ...]:
     return examine(plan).violations
 
 
-@pytest.mark.parametrize("name", [name for name in NAMED if name not in RARE])
+@pytest.mark.parametrize("name", NAMED)
 def test_a_mutant_is_killed_by_a_plan_that_is_fine_without_it(name: str) -> None:
     mutant = NAMED[name]
     if mutant.directed:
@@ -111,7 +105,7 @@ def test_a_mutant_is_killed_by_a_plan_that_is_fine_without_it(name: str) -> None
 def test_the_catalogue_is_whole() -> None:
     assert len(NAMED) == len(MUTANTS) >= 40
     assert {each.name for each in RING} == FIRST_RING
-    assert {mutant.name for mutant in MUTANTS if not mutant.directed} == {*SEEDS, *RARE}
+    assert {mutant.name for mutant in MUTANTS if not mutant.directed} == SEEDS.keys()
     for mutant in MUTANTS:
         assert mutant.wrong.endswith("."), mutant.name
         assert all(kind in NEMESES for kind in mutant.nemeses), mutant.name
