@@ -31,14 +31,19 @@ from pivot.errors import BadKeyError, ConfigError
 from pivot.paths import is_glob
 from pivot.server.answers import ASK_DEADLINE_S
 from pivot.server.backup import add_backup_route
+from pivot.server.cluster import add_cluster_routes
 from pivot.server.data import add_data_routes
 from pivot.server.encoding import add_encoding
 from pivot.server.hub import Hub
 from pivot.server.operating import add_operator_routes
+from pivot.server.probes import add_probe_routes
+from pivot.server.pulling import Puller
 from pivot.server.root import add_root_route
+from pivot.server.roster import Roster
 from pivot.server.status import StatusBoard
 from pivot.server.statusfeed import STATUS_KEY, StatusFeed
 from pivot.server.subscriptions import add_subscription_routes
+from pivot.transport.choosing import ChoosingTransport
 from pivot.transport.hosting import host
 from pivot.transport.http import POST_BYTES_MAX, HttpTransport
 from pivot.transport.http_client import HttpClient
@@ -75,12 +80,13 @@ class Server:
         self._hub = Hub(self._entries)
         self._timeline = TrioTimeline()
         self._client = HttpClient()
-        leaders = (Address(url) for url in config.upstreams().values() if url)
+        leaders = tuple(Address(url) for url in config.upstreams().values() if url)
         self._transport = HttpTransport(self._client, leaders=leaders, silence_s=config.knobs.silence_s_max)
+        self._choosing = ChoosingTransport(self._transport, self._client, leaders=leaders, allowed=config.protocols)
         self.member = Member(
             config,
             member=MemberId(config.name or entropy.new_id()),
-            transport=self._transport,
+            transport=self._choosing,
             timeline=self._timeline,
             wall=wall,
             entropy=entropy,
@@ -88,7 +94,14 @@ class Server:
         self.member.watch(self._hub.publish)
         self.member.on_notice(self._notice)
         self._nodes_known = trio.Event()
-        self._board = StatusBoard(self.member, durability=engine.durability, peers_max=config.knobs.peers_max)
+        self._roster = Roster(self.member, self._client)
+        self._board = StatusBoard(
+            self.member,
+            roster=self._roster,
+            spoken=self._choosing.spoken,
+            durability=engine.durability,
+            peers_max=config.knobs.peers_max,
+        )
         self._status = StatusFeed(self._board, wall, deadline_s=ASK_DEADLINE_S)
         self.app = self._web()
 
@@ -120,9 +133,11 @@ class Server:
 
         async with self._client, trio.open_nursery() as nursery:
             await nursery.start(self._transport.run)
+            await nursery.start(self._choosing.run)
             nursery.start_soon(self._timeline.run)
             await nursery.start(run_member, self.member, self._engine)
             nursery.start_soon(self._hub.run)
+            nursery.start_soon(self._roster.run)
             nursery.start_soon(self._status.run, self._hub)
             async with trio.open_nursery() as web:
                 url: str = await web.start(partial(host, self.app, listen, shutdown=wind_down, grace_s=GRACE_S))
@@ -138,8 +153,9 @@ class Server:
         app.url_map.merge_slashes = False
         add_transport_routes(app, self._transport)
         add_backup_route(app, self.member)
-
         add_operator_routes(app, self.member, self._board)
+        add_cluster_routes(app, self.member, Puller(self.member))
+        add_probe_routes(app, self._board, self._roster, self._transport)
 
         @app.before_request
         async def refuse_leading_separators() -> Response | None:

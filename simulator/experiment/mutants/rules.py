@@ -130,8 +130,9 @@ def a_push_is_merged_whatever_its_sender_had_seen(seams: Seams, mark: Mark) -> N
 
     def merge_(store: Store, now: Now, to: ReplyTo, question: MergePushed) -> list[Effect]:
         floor = store[question.collection].peek_retention().floor
-        mark.note(question.seen < floor)
-        return merge(store, now, to, replace(question, seen=max(question.seen, floor)))
+        seen = floor if question.seen is None else question.seen
+        mark.note(seen < floor)
+        return merge(store, now, to, replace(question, seen=max(seen, floor)))
 
     seams.setattr(storage, "merge_pushed", merge_)
 
