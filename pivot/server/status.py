@@ -10,7 +10,6 @@ import msgspec
 
 from pivot.actors.mailbox import MailboxStatistics
 from pivot.actors.member import Member
-from pivot.actors.ref import Ref
 from pivot.config import Config
 from pivot.core.notices import (
     Conflict,
@@ -23,8 +22,9 @@ from pivot.core.notices import (
     Rejected,
     StorageRefused,
 )
-from pivot.core.questions import CollectionInfo, Describe, StoreInfo
+from pivot.core.questions import CollectionInfo
 from pivot.core.store import CONFLICTS_MAX
+from pivot.server.stores import Stores
 from pivot.types import Address, Epoch, StoreId
 
 
@@ -88,21 +88,26 @@ class Status(msgspec.Struct, frozen=True):
 class StatusBoard:
     """Remembers what the notices of a member said."""
 
-    def __init__(self, member: Member, *, durability: str, peers_max: int) -> None:
-        """Listen to a member from now on.
+    def __init__(self, stores: Stores, *, durability: str, peers_max: int) -> None:
+        """Listen to the server's own member from now on, and to others when told so.
 
         Args:
-            member: whose notices.
+            stores: whose status it is.
             durability: of its engine.
             peers_max: most peers that are remembered; the oldest is forgotten.
         """
-        self._member = member
+        self._stores = stores
+        self._member = stores.own
         self._durability = durability
         self._peers_max = peers_max
         self._peers: dict[Address, PeerStatus] = {}
         self._reading_from: dict[Address, tuple[Address, ...]] = {}
         self._last_error = ""
         self._lost_updates = deque[Conflict](maxlen=CONFLICTS_MAX)
+        self.listen(stores.own)
+
+    def listen(self, member: Member) -> None:
+        """Remember what this member says, too."""
         member.on_notice(self._notice)
 
     def _notice(self, notice: Notice) -> None:
@@ -134,6 +139,10 @@ class StatusBoard:
         if len(self._peers) > self._peers_max:
             del self._peers[next(iter(self._peers))]
 
+    def peers(self) -> tuple[PeerStatus, ...]:
+        """Everybody the server knows."""
+        return tuple(self._peers.values())
+
     def lost_updates(self) -> tuple[Conflict, ...]:
         """The newest lost updates, oldest first: the version that won, and the one whose writer it had not seen."""
         return tuple(self._lost_updates)
@@ -145,9 +154,8 @@ class StatusBoard:
             ActorError: it does not answer.
             DeadlineError: it does not answer in time.
         """
-        info = await Ref(self._member).ask(Describe(), deadline_s=deadline_s)
-        assert isinstance(info, StoreInfo), info
-        config = self._member.config
+        info = await self._stores.describe(deadline_s=deadline_s)
+        config = self._stores.config
         return Status(
             role=role_of(config),
             member=self._member.id,
@@ -161,10 +169,18 @@ class StatusBoard:
             last_error=self._last_error,
             syncedKeys=config.collections(),
             collections=info.collections,
-            peers=tuple(self._peers.values()),
+            peers=self.peers(),
             readingFrom=tuple(peer for peers in self._reading_from.values() for peer in peers),
-            mailboxes=self._member.statistics(),
+            mailboxes=self._mailboxes(),
         )
+
+    def _mailboxes(self) -> dict[str, MailboxStatistics]:
+        own, *others = self._stores.members
+        return own.statistics() | {
+            f"{name} at {member.id}": statistics
+            for member in others
+            for name, statistics in member.statistics().items()
+        }
 
 
 def role_of(config: Config) -> str:
