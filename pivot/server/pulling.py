@@ -9,14 +9,13 @@ from typing import Final, final
 
 import trio
 
-from pivot.actors.member import Member
 from pivot.actors.ref import Ref
 from pivot.core.collection import FeedSlice
 from pivot.core.notices import CaughtUp, Notice
 from pivot.core.questions import ReadOutbox, Written
 from pivot.errors import DeadlineError
 from pivot.server.answers import ASK_DEADLINE_S
-from pivot.server.confirming import wait_confirmed
+from pivot.server.stores import Stores
 from pivot.types import Address
 
 PULL_S: Final = 10.0
@@ -35,11 +34,12 @@ class _Rounds:
 
 @final
 class Puller:
-    """Pulls for one member."""
+    """Pulls for the member that runs a server's own storage."""
 
-    def __init__(self, member: Member) -> None:
-        """Listen to a member from now on."""
-        self._member = member
+    def __init__(self, stores: Stores) -> None:
+        """Listen to that member from now on."""
+        self._stores = stores
+        self._member = member = stores.own
         self._upstreams = {path: Address(url) for path, url in member.config.upstreams().items() if url}
         self._rounds = {url: _Rounds() for url in self._upstreams.values()}
         self._missing: dict[Address, dict[str, None]] = {}
@@ -70,7 +70,7 @@ class Puller:
         paths = tuple(paths)
         unconfirmed = await self._unconfirmed(paths)
         await self.pull(paths)
-        if not await wait_confirmed(self._member, unconfirmed, timeout_s=PULL_S):
+        if not await self._stores.wait_confirmed(unconfirmed, timeout_s=PULL_S):
             raise DeadlineError(f"{len(unconfirmed.keys)} entries were not all confirmed within {PULL_S:g} s")
 
     async def _pull(self, url: Address) -> None:
