@@ -14,6 +14,8 @@ from msgspec.structs import force_setattr
 from pivot.errors import BadKeyError, ConfigError
 from pivot.paths import check_pattern, overlap
 
+Way: TypeAlias = Literal["native", "2.0"]
+"""How two members replicate: our own messages, or the protocol of the original."""
 ForeignCluster: TypeAlias = Literal["refuse", "wipe", "merge"]
 NAME_MAX: Final = 255
 """Longest name of a member."""
@@ -180,6 +182,8 @@ class Config(msgspec.Struct, frozen=True, kw_only=True):
         mesh: whether a node reads from other nodes while its leader is away, and lets them read.
         node_networks: where nodes that register under the nodes key may be; others are never called.
         client: how requests to peers are made, or what makes them.
+        protocols: what may be spoken with peers; `native` is taken where both speak it.
+        node_check_s: how often a leader looks whether the nodes that are registered answer.
         knobs: timings and limits.
     """
 
@@ -192,6 +196,8 @@ class Config(msgspec.Struct, frozen=True, kw_only=True):
     mesh: bool = True
     node_networks: tuple[str, ...] = NODE_NETWORKS
     client: ClientSettings | CustomClient = ClientSettings()
+    protocols: tuple[Way, ...] = ("native", "2.0")
+    node_check_s: float = 30.0
     knobs: Knobs = Knobs()
 
     def __post_init__(self) -> None:
@@ -211,6 +217,8 @@ class Config(msgspec.Struct, frozen=True, kw_only=True):
                 ipaddress.ip_network(network)
             except ValueError as error:
                 raise ConfigError(f"node_networks has {network[:100]!r}, which is no network: {error}") from None
+        if not 0 < self.node_check_s < math.inf:
+            raise ConfigError(f"node_check_s is {self.node_check_s}, it must be greater than 0 and finite")
         for key in self.keys:
             if key.cluster_url and not self.cluster_url:
                 raise ConfigError(

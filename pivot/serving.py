@@ -14,7 +14,7 @@ import structlog
 import trio
 
 from pivot.actors.wallclock import WallClock, system_clock
-from pivot.config import NODE_NETWORKS, Config, ForeignCluster, Key, Knobs
+from pivot.config import NODE_NETWORKS, Config, ForeignCluster, Key, Knobs, Way
 from pivot.errors import ConfigError
 from pivot.logs import LogFormat, LogLevel, configure_logs, log_notice
 from pivot.server.instance import setup
@@ -38,6 +38,8 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
         foreign_cluster: what to do when the leader is of another cluster: `refuse`, `wipe` or `merge`.
         mesh: whether to read from other nodes while the leader is away; said nothing, yes.
         node_networks: where nodes that register may be; said nothing, loopback and private networks.
+        protocols: what may be spoken with peers; said nothing, `native` and `2.0`.
+        node_check_s: how often a leader looks whether registered nodes answer; said nothing, every 30 s.
         keys: collections, `[[keys]]` with `path`, and `cluster_url` or `local` where they have another leader.
         nodes_key: glob under which nodes register.
         advertise: `host:port` to register under the nodes key, or `auto`.
@@ -56,6 +58,8 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     foreign_cluster: ForeignCluster | None = None
     mesh: bool | None = None
     node_networks: tuple[str, ...] | None = None
+    protocols: tuple[Way, ...] | None = None
+    node_check_s: float | None = None
     keys: tuple[Key, ...] | None = None
     nodes_key: str | None = None
     advertise: str | None = None
@@ -86,6 +90,8 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
             name=self.name or "",
             mesh=self.mesh is not False,
             node_networks=NODE_NETWORKS if self.node_networks is None else self.node_networks,
+            protocols=("native", "2.0") if self.protocols is None else self.protocols,
+            node_check_s=30.0 if self.node_check_s is None else self.node_check_s,
             knobs=self.knobs or Knobs(),
         )
         if self.advertise == "auto":

@@ -23,6 +23,7 @@ LAYERS = {
     "pivot.actors": 5,
     "pivot.engine": 5,
     "pivot.transport": 6,
+    "pivot.legacy": 6,
     "pivot.client": 7,
     "pivot.replies": 7,
     "pivot.values": 7,

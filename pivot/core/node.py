@@ -14,6 +14,8 @@ Layer: core (pure). Theory of operation:
     LIVE       Welcome                   of another store of our leader: those collections begin, too
     LIVE       from our leader           see `following`; health hears of it
     LIVE       timer `alive`             every collection shows life
+    LIVE       PullNow                   every collection begins again, from where it is
+    WAITING    PullNow                   as timer `retry`
 
 The outbox is the rows themselves, so nothing here needs to survive: after a crash the first step reads the cursors from
 storage. Retries never stop. Start at `NodeBehaviour.step`.
@@ -34,6 +36,7 @@ from pivot.core.events import (
     Heard,
     LinkLost,
     PeerSilent,
+    PullNow,
     Received,
     Started,
     TimerFired,
@@ -131,9 +134,23 @@ class NodeBehaviour:
             case Enrol():
                 if self.state is State.LIVE:
                     effects = [Tell("health", Heard(self._upstream, self._actor))]
+            case PullNow():
+                effects = self._pull(now)
             case _:
                 pass
         return effects
+
+    def _pull(self, now: Now) -> list[Effect]:
+        match self.state:
+            case State.WAITING:
+                return [CancelTimer(RETRY), *self._greet(now)]
+            case State.LIVE:
+                live = [following for following in self._following.values() if following.live]
+                return [effect for following in live for effect in following.begin(now)]
+            case State.STARTING | State.GREETING:
+                return []
+            case _:
+                assert_never(self.state)
 
     def _answered(self, now: Now, purpose: Purpose, result: Result) -> list[Effect]:
         if purpose.what in ("peers", "glimpse", "give"):

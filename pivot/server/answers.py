@@ -13,6 +13,7 @@ from quart import Response
 
 from pivot.errors import (
     ActorStoppedError,
+    BadEntryError,
     BadKeyError,
     BadQueryError,
     BadValueError,
@@ -29,6 +30,7 @@ ASK_DEADLINE_S: Final = 10.0
 
 _Args = ParamSpec("_Args")
 _STATUS: Final[dict[type[PivotError], HTTPStatus]] = {
+    BadEntryError: HTTPStatus.BAD_REQUEST,
     BadKeyError: HTTPStatus.BAD_REQUEST,
     BadQueryError: HTTPStatus.BAD_REQUEST,
     BadValueError: HTTPStatus.BAD_REQUEST,

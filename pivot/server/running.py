@@ -9,6 +9,7 @@ whole, it does not leave a server that answers 200. Start at `Running.run`.
 
 import inspect
 import logging
+from collections import ChainMap
 from collections.abc import Awaitable, Callable, Iterable
 from functools import partial
 from http import HTTPStatus
@@ -33,21 +34,27 @@ from pivot.errors import BadKeyError
 from pivot.server.afterwards import AfterWrites
 from pivot.server.answers import ASK_DEADLINE_S
 from pivot.server.backup import add_backup_route
+from pivot.server.cluster import add_cluster_routes
 from pivot.server.data import add_data_routes
 from pivot.server.encoding import add_encoding
 from pivot.server.hub import Hub
 from pivot.server.operating import add_operator_routes
+from pivot.server.probes import add_probe_routes
+from pivot.server.pulling import Puller
 from pivot.server.registering import register
 from pivot.server.root import add_root_route
+from pivot.server.roster import Roster
 from pivot.server.status import StatusBoard
 from pivot.server.statusfeed import STATUS_KEY, StatusFeed
 from pivot.server.storage import Storage
 from pivot.server.stores import Stores
 from pivot.server.subscriptions import add_subscription_routes
+from pivot.transport.choosing import ChoosingTransport
 from pivot.transport.hosting import host
 from pivot.transport.http import POST_BYTES_MAX, HttpTransport
 from pivot.transport.http_client import HttpClient
 from pivot.transport.http_server import add_transport_routes, error_response
+from pivot.transport.version import Version
 from pivot.types import Address, MemberId
 
 GRACE_S: Final = 0.5
@@ -65,6 +72,7 @@ class Running:
         stores: what it keeps.
         board: what it knows of itself.
         hub: who watches what.
+        puller: has what its leaders have, when somebody says so.
         url: where it listens; empty before it does.
     """
 
@@ -102,7 +110,9 @@ class Running:
         )
         self._nursery: trio.Nursery | None = None
         self._transports: list[HttpTransport] = []
+        self._choosing: list[ChoosingTransport] = []
         self._elsewhere: dict[str, HttpTransport] = {}
+        self._spoken = ChainMap[Address, Version]()
         self.hub = Hub(self._entries)
         keys = tuple(key for key in config.keys if key.database in (None, storage))
         own = self._member(_part(config, keys, config.nodes_key), self._name)
@@ -110,20 +120,31 @@ class Running:
         self._storage = storage
         self._engine = storage.engine(entropy)
         self.stores = Stores(config, own, storage)
-        self.board = StatusBoard(self.stores, durability=self._engine.durability, peers_max=config.knobs.peers_max)
+        self._roster = Roster(own, self._client)
+        self.puller = Puller(self.stores)
+        self.board = StatusBoard(
+            self.stores,
+            roster=self._roster,
+            spoken=self._spoken,
+            durability=self._engine.durability,
+            peers_max=config.knobs.peers_max,
+        )
         self._status = StatusFeed(self.board, wall, deadline_s=ASK_DEADLINE_S)
         self._nodes_known = trio.Event()
         self.app = self._web()
 
     def _member(self, config: Config, name: str) -> Member:
         """A member that runs one storage, connected to everything here."""
-        leaders = (Address(url) for url in config.upstreams().values() if url)
+        leaders = tuple(Address(url) for url in config.upstreams().values() if url)
         transport = HttpTransport(self._client, leaders=leaders, silence_s=config.knobs.silence_s_max)
+        choosing = ChoosingTransport(transport, self._client, leaders=leaders, allowed=config.protocols)
         self._transports.append(transport)
+        self._choosing.append(choosing)
+        self._spoken.maps.append(choosing.spoken)
         member = Member(
             config,
             member=MemberId(name),
-            transport=transport,
+            transport=choosing,
             timeline=self._timeline,
             wall=self._wall,
             entropy=self._entropy,
@@ -171,10 +192,12 @@ class Running:
             self._nursery = nursery
             nursery.start_soon(self._timeline.run)
             await nursery.start(self._own_transport.run)
+            await nursery.start(self._choosing[0].run)
             await self._live(self.stores.own, self._storage, self._engine)
             for storage in attached:
                 await self.start(storage)
             nursery.start_soon(self.hub.run)
+            nursery.start_soon(self._roster.run)
             nursery.start_soon(self._status.run, self.hub)
             for hook in on_start:
                 await _call(hook)
@@ -205,8 +228,10 @@ class Running:
         member = self._member(_part(self._config, keys, ""), f"{self._name}+{keys[0].path}")
         transport = self._transports[-1]
         await self._nursery.start(transport.run)
+        await self._nursery.start(self._choosing[-1].run)
         await self._live(member, storage, storage.engine(self._entropy))
         self.board.listen(member)
+        self.puller.listen(member)
         self._elsewhere.update((key.path, transport) for key in keys)
         self.stores.add((key.path for key in keys), member, storage)
 
@@ -225,6 +250,8 @@ class Running:
         add_transport_routes(app, self._own_transport, self._elsewhere)
         add_backup_route(app, self.stores.own)
         add_operator_routes(app, self.stores, self.board)
+        add_cluster_routes(app, self.stores, self.puller)
+        add_probe_routes(app, self.board, self._roster, self._own_transport)
 
         @app.before_request
         async def refuse_leading_separators() -> Response | None:
