@@ -11,6 +11,7 @@ import inspect
 import logging
 from collections import ChainMap
 from collections.abc import Awaitable, Callable, Iterable
+from contextlib import suppress
 from functools import partial
 from http import HTTPStatus
 from typing import Final, TypeAlias, final
@@ -30,7 +31,8 @@ from pivot.config import ClientSettings, Config, Key
 from pivot.core.entry import Entry
 from pivot.core.notices import CaughtUp, Notice
 from pivot.engine.base import StorageEngine
-from pivot.errors import BadKeyError
+from pivot.errors import BadKeyError, DeadlineError
+from pivot.paths import overlap
 from pivot.server.afterwards import AfterWrites
 from pivot.server.answers import ASK_DEADLINE_S
 from pivot.server.backup import add_backup_route
@@ -72,6 +74,7 @@ class Running:
         stores: what it keeps.
         board: what it knows of itself.
         hub: who watches what.
+        roster: who is registered.
         puller: has what its leaders have, when somebody says so.
         url: where it listens; empty before it does.
     """
@@ -120,15 +123,16 @@ class Running:
         self._storage = storage
         self._engine = storage.engine(entropy)
         self.stores = Stores(config, own, storage)
-        self._roster = Roster(own, self._client)
+        self.roster = Roster(own, self._client)
         self.puller = Puller(self.stores)
         self.board = StatusBoard(
             self.stores,
-            roster=self._roster,
+            roster=self.roster,
             spoken=self._spoken,
             durability=self._engine.durability,
             peers_max=config.knobs.peers_max,
         )
+        self.stores.before_reads.append(self.before_read)
         self._status = StatusFeed(self.board, wall, deadline_s=ASK_DEADLINE_S)
         self._nodes_known = trio.Event()
         self.app = self._web()
@@ -197,7 +201,7 @@ class Running:
             for storage in attached:
                 await self.start(storage)
             nursery.start_soon(self.hub.run)
-            nursery.start_soon(self._roster.run)
+            nursery.start_soon(self.roster.run)
             nursery.start_soon(self._status.run, self.hub)
             for hook in on_start:
                 await _call(hook)
@@ -213,6 +217,15 @@ class Running:
             if patience.cancelled_caught:
                 logger.warning("hooks of on_stop took longer than %g s and were cancelled", grace_s)
             nursery.cancel_scope.cancel()
+
+    async def before_read(self, pattern: str) -> None:
+        """Let a read wait, for `sync_on_read` at most, for leaders with which we are not in step."""
+        if not self._config.sync_on_read:
+            return
+        paths = [path for path in self.puller.followed if overlap(path, pattern) and not self.board.is_whole(path)]
+        if paths:
+            with trio.move_on_after(self._config.sync_on_read), suppress(DeadlineError):
+                await self.puller.pull(paths)
 
     async def start(self, storage: Storage) -> None:
         """Start a storage that keys of ours name; no harm when it runs.
@@ -251,7 +264,7 @@ class Running:
         add_backup_route(app, self.stores.own)
         add_operator_routes(app, self.stores, self.board)
         add_cluster_routes(app, self.stores, self.puller)
-        add_probe_routes(app, self.board, self._roster, self._own_transport)
+        add_probe_routes(app, self.board, self.roster, self._own_transport)
 
         @app.before_request
         async def refuse_leading_separators() -> Response | None:
