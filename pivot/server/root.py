@@ -1,4 +1,4 @@
-"""Root: what a server says of itself at `GET /`, in JSON.
+"""Root: what a server says of itself at `GET /`: in JSON to programs, as a page to people.
 
 Layer: server.
 
@@ -7,7 +7,7 @@ Layer: server.
     GET /?api=state                        who is subscribed to what
     GET /?api=filters                      what is filtered
 
-Without `api` it is the keys.
+Without `api` it is the page (see `page.py`) for who asks for HTML, and the keys for everybody else.
 """
 
 from importlib.metadata import version
@@ -23,6 +23,7 @@ from pivot.core.questions import Keys, ListKeys
 from pivot.errors import BadQueryError
 from pivot.server.answers import ASK_DEADLINE_S, answering_errors, json_response
 from pivot.server.hub import Hub
+from pivot.server.page import page_response, wants_html
 from pivot.server.status import role_of
 from pivot.types import Epoch, MemberId, StoreId
 
@@ -51,6 +52,7 @@ class Info(msgspec.Struct, frozen=True):
         store: id of its store.
         epoch: life of its store.
         keys: what is replicated.
+        nodesKey: glob under which nodes register; empty = none.
     """
 
     package: str
@@ -59,6 +61,7 @@ class Info(msgspec.Struct, frozen=True):
     store: StoreId
     epoch: Epoch
     keys: tuple[str, ...]
+    nodesKey: str  # noqa: N815 - the original's name
 
 
 class Pool(msgspec.Struct, frozen=True):
@@ -87,14 +90,13 @@ def add_root_route(app: QuartTrio, member: Member, hub: Hub) -> None:
     @app.get("/")
     @answering_errors
     async def root() -> Response:
+        if "api" not in request.args and wants_html():
+            return page_response("page.html")
         match request.args.get("api", "keys"):
             case "keys":
                 return json_response(await _keys(member))
             case "info":
-                config = member.config
-                package = version("pivot-trio")
-                role = role_of(config)
-                return json_response(Info(package, role, member.id, member.store, member.epoch, config.collections()))
+                return json_response(_info(member))
             case "state":
                 pools = tuple(Pool(pattern, count) for pattern, count in hub.statistics().items())
                 return json_response(State(pools, sum(pool.connections for pool in pools)))
@@ -102,6 +104,19 @@ def add_root_route(app: QuartTrio, member: Member, hub: Hub) -> None:
                 return json_response(Filters(()))
             case other:
                 raise BadQueryError("api", other, "keys, info, state or filters")
+
+
+def _info(member: Member) -> Info:
+    config = member.config
+    return Info(
+        package=version("pivot-trio"),
+        role=role_of(config),
+        member=member.id,
+        store=member.store,
+        epoch=member.epoch,
+        keys=config.collections(),
+        nodesKey=config.nodes_key,
+    )
 
 
 async def _keys(member: Member) -> KeysPage:

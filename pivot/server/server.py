@@ -35,6 +35,7 @@ from pivot.server.data import add_data_routes
 from pivot.server.encoding import add_encoding
 from pivot.server.hub import Hub
 from pivot.server.operating import add_operator_routes
+from pivot.server.page import add_page_routes
 from pivot.server.root import add_root_route
 from pivot.server.status import StatusBoard
 from pivot.server.statusfeed import STATUS_KEY, StatusFeed
@@ -138,8 +139,8 @@ class Server:
         app.url_map.merge_slashes = False
         add_transport_routes(app, self._transport)
         add_backup_route(app, self.member)
-
         add_operator_routes(app, self.member, self._board)
+        add_page_routes(app)
 
         @app.before_request
         async def refuse_leading_separators() -> Response | None:
