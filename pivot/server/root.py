@@ -21,7 +21,7 @@ from pivot.actors.member import Member
 from pivot.actors.ref import Ref
 from pivot.core.questions import Keys, ListKeys
 from pivot.errors import BadQueryError
-from pivot.server.answers import ASK_DEADLINE_S, answering_errors, json_response
+from pivot.server.answers import ASK_DEADLINE_S, answering_errors, argument, json_response
 from pivot.server.hub import Hub
 from pivot.server.page import page_response, wants_html
 from pivot.server.status import role_of
@@ -29,6 +29,7 @@ from pivot.types import Epoch, MemberId, StoreId
 
 PAGE_KEYS_MAX: Final = 1000
 """Most keys in one answer."""
+PAGE_MAX: Final = 10**9 - 1
 _PAGE_KEYS: Final = 100
 
 
@@ -92,9 +93,10 @@ def add_root_route(app: QuartTrio, member: Member, hub: Hub) -> None:
     async def root() -> Response:
         if "api" not in request.args and wants_html():
             return page_response("page.html")
-        match request.args.get("api", "keys"):
+        page, limit = _number("page", 1, PAGE_MAX), _number("limit", _PAGE_KEYS, PAGE_KEYS_MAX)
+        match "keys" if (api := argument("api")) is None else api:
             case "keys":
-                return json_response(await _keys(member))
+                return json_response(await _keys(member, page, limit))
             case "info":
                 return json_response(_info(member))
             case "state":
@@ -119,18 +121,18 @@ def _info(member: Member) -> Info:
     )
 
 
-async def _keys(member: Member) -> KeysPage:
-    page = _number("page", 1, None)
-    limit = _number("limit", _PAGE_KEYS, PAGE_KEYS_MAX)
-    containing = request.args.get("filter", "")
+async def _keys(member: Member, page: int, limit: int) -> KeysPage:
+    containing = argument("filter") or ""
     found = await Ref(member).ask(ListKeys(containing), deadline_s=ASK_DEADLINE_S)
     assert isinstance(found, Keys), found
     return KeysPage(found.keys[(page - 1) * limit : page * limit], page, limit, len(found.keys), containing)
 
 
-def _number(name: str, default: int, most: int | None) -> int:
-    text = request.args.get(name, "")
-    number = int(text) if text.isascii() and text.isdigit() and len(text) < 10 else 0 if text else default
-    if number < 1 or (most is not None and number > most):
-        raise BadQueryError(name, text, f"a whole number of 1 to {most}" if most else "a whole number of at least 1")
+def _number(name: str, default: int, most: int) -> int:
+    text = argument(name)
+    if text is None:
+        return default
+    number = int(text) if text.isascii() and text.isdigit() and len(text) < 10 else 0
+    if not 1 <= number <= most:
+        raise BadQueryError(name, text, f"a whole number of 1 to {most}")
     return number

@@ -34,6 +34,7 @@ from pivot.server.backup import add_backup_route
 from pivot.server.data import add_data_routes
 from pivot.server.encoding import add_encoding
 from pivot.server.hub import Hub
+from pivot.server.openapi import add_openapi_route
 from pivot.server.operating import add_operator_routes
 from pivot.server.page import add_page_routes
 from pivot.server.root import add_root_route
@@ -141,12 +142,15 @@ class Server:
         add_backup_route(app, self.member)
         add_operator_routes(app, self.member, self._board)
         add_page_routes(app)
+        add_openapi_route(app)
 
         @app.before_request
-        async def refuse_leading_separators() -> Response | None:
-            path = request.scope["path"]  # `request.path` has lost them, and so has the router
+        async def refuse_what_the_router_misreads() -> Response | None:
+            path = request.scope["path"]  # `request.path` has lost leading separators, and so has the router
             if path.startswith("//"):
                 return error_response(HTTPStatus.BAD_REQUEST, str(BadKeyError(path[1:41], "begins with a separator")))
+            if "\n" in path:  # no route's path matches it
+                return error_response(HTTPStatus.BAD_REQUEST, str(BadKeyError(path[1:41], "has a line break")))
             return None
 
         @app.get("/_pivot/<path:route>")
