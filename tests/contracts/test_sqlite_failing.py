@@ -101,6 +101,27 @@ async def test_an_error_of_the_disk_refuses_and_the_file_is_opened_again_when_it
     assert list(image_again.changes) == [*done, later]
 
 
+@pytest.mark.parametrize("size", [0, 1000])
+async def test_a_store_that_is_opened_on_a_full_disk_is_refused_in_one_line_and_as_it_was_when_there_is_room(
+    tmp_path: Path, size: int
+) -> None:
+    rows = [put(f"users/{number:04}", number, BIG) for number in range(1, 20)]
+    first = engine(tmp_path)
+    before = await first.open()
+    for row in rows:
+        await first.commit([row])
+    await first.aclose()
+    with files_up_to(size):
+        for folder in (tmp_path, tmp_path / "new"):
+            with pytest.raises(StorageError, match=r"^store .*pivot\.db: [^\n]*$"):
+                await engine(folder).open()
+    again = engine(tmp_path)
+    image = await again.open()
+    await again.aclose()
+    assert image.store == before.store
+    assert list(image.changes) == rows
+
+
 # A connection that lies ------------------------------------------------------------------------------------------
 
 

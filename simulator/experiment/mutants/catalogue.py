@@ -145,6 +145,7 @@ RULES: Final = (
     ),
     Mutant(
         plant=rules.an_answer_of_an_earlier_life_confirms,
+        directed=directed.an_answer_arrives_after_another_life_began,
         breaks="G2",
         checkers=("broken", "convergence"),
         nemeses=("wipe", "reorder"),
@@ -157,6 +158,7 @@ RULES: Final = (
     ),
     Mutant(
         plant=rules.a_repeated_push_is_confirmed_though_the_commit_of_the_first_failed,
+        directed=directed.a_push_arrives_twice_while_a_disk_fails,
         breaks="G2",
         checkers=("broken", "convergence"),
         nemeses=("disk", "duplicate"),
@@ -199,9 +201,10 @@ RULES: Final = (
     ),
     Mutant(
         plant=rules.a_resync_ends_where_its_page_says,
+        directed=directed.pages_of_two_readings_are_mixed,
         breaks="G2",
-        checkers=("lost write", "replica monotonicity", "durability"),
-        nemeses=("collect", "partition"),
+        checkers=("monotonic reads", "lost write", "replica monotonicity", "durability"),
+        nemeses=("collect", "partition", "reorder"),
     ),
     Mutant(
         plant=rules.a_resync_is_judged_after_its_first_page,
@@ -241,6 +244,12 @@ RULES: Final = (
         breaks="G3",
         checkers=("resurrection", "broken", "convergence"),
         nemeses=("collect", "crash"),
+    ),
+    Mutant(
+        plant=rules.a_lost_update_is_not_reported,
+        breaks="G8",
+        checkers=("unreported loss",),
+        nemeses=("partition",),
     ),
 )
 """Rules of following, lives and collecting."""
@@ -338,7 +347,7 @@ MACHINERY: Final = (
     ),
     Mutant(
         plant=machinery.reads_are_cached,
-        breaks="G5",
+        breaks="G4",
         checkers=("monotonic reads", "read your writes"),
     ),
     Mutant(

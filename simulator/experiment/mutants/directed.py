@@ -16,11 +16,15 @@ from simulator.experiment.verbs import (
     cut_one_way,
     delete,
     disk,
+    duplicate,
     heal,
     isolate,
     read,
+    reorder,
     restart,
     skew,
+    slow,
+    wipe,
     write,
 )
 from simulator.world.latency import ConstantLatency
@@ -86,6 +90,44 @@ def a_node_forgets_what_it_wrote(seed: int = 1) -> Plan:
 def a_node_is_away_while_tombstones_are_collected() -> Plan:
     """It comes back below the floor, reads everything again, and others write meanwhile."""
     return _plan(_collecting(), until=16.0)
+
+
+def pages_of_two_readings_are_mixed() -> Plan:
+    """A node reads everything again, its pages overtake each other, and what it has not read yet moves on."""
+    knobs = replace(COLLECTING, retry_s_min=0.3, retry_s_max=0.5)
+    weather = Conditions(latency=ConstantLatency(base_s=0.05))
+    simulation = Simulation(nodes=2, seed=231, durability="full", knobs=knobs, weather=weather).at(
+        0.5, confirm("leader")
+    )
+    for number in range(12):
+        simulation.at(0.6 + number / 100, write("leader", f"users/{number}", 1))
+    simulation.at(2.0, isolate("n2", for_s=10.0)).at(3.0, delete("leader", "users/1"), delete("leader", "users/6"))
+    simulation.at(11.5, reorder(0.4, ("leader",), ("n2",), by_s=0.25, for_s=6.0))
+    simulation.at(11.5, duplicate(0.3, ("leader",), ("n2",), later_s=0.125, for_s=6.0))
+    for number in range(60):
+        simulation.at(12.0 + number / 12, write("leader", f"users/{number * 7 % 12}", number))
+    for number in range(30):
+        simulation.at(16.3 + number / 100, read("n2", "users/2"))
+    return _plan(simulation, until=18.0)
+
+
+def an_answer_arrives_after_another_life_began() -> Plan:
+    """A leader confirms a write and loses it; what it said arrives while the write cannot be offered again."""
+    simulation = Simulation(nodes=1, seed=1, weather=Conditions(latency=ConstantLatency(base_s=0.05)))
+    simulation.at(0.98, slow(ConstantLatency(base_s=5.0), ("leader",), ("n1",), for_s=0.25))
+    simulation.at(1.0, write("n1", "users/a", 1)).at(1.24, wipe("leader")).at(1.3, restart("leader"))
+    simulation.at(3.14, cut_one_way(("n1",), ("leader",), for_s=4.0))  # what answers the first greeting got through
+    return _plan(simulation, until=9.0)
+
+
+def a_push_arrives_twice_while_a_disk_fails() -> Plan:
+    """Both copies wait for the same commit, and that one fails."""
+    simulation = Simulation(
+        nodes=1, seed=1, durability="full", weather=Conditions(latency=ConstantLatency(base_s=0.02))
+    )
+    simulation.at(0.9, duplicate(1.0, ("n1",), ("leader",), later_s=0.05, for_s=0.5))
+    simulation.at(0.95, disk("leader", slow_s=0.2, fail=1.0, for_s=0.5)).at(0.97, write("leader", "users/b", 1))
+    return _plan(simulation.at(1.0, write("n1", "users/a", 1)), until=5.0)
 
 
 def a_leader_restarts_after_it_has_collected() -> Plan:
