@@ -11,10 +11,9 @@ from hypothesis import HealthCheck, Phase, given, settings
 from pivot.actors.entropy import SystemEntropy
 from pivot.actors.wallclock import system_clock
 from pivot.config import Config
-from pivot.engine.memory import MemoryEngine
 from pivot.server.openapi import ROUTES, openapi_document
-from pivot.server.server import Server
-from pivot.types import Epoch, StoreId
+from pivot.server.running import Running
+from pivot.server.storage import Storage
 from tests.e2e.processes import Serving, serving
 
 NOT_FOR_OTHERS = {
@@ -29,8 +28,7 @@ NOT_FOR_OTHERS = {
 
 
 def test_the_document_names_every_route() -> None:
-    engine = MemoryEngine(store=StoreId("s"), epoch=Epoch("e"))
-    app = Server(Config(), engine=engine, wall=system_clock, entropy=SystemEntropy()).app
+    app = Running(Config(), Storage.memory(), wall=system_clock, entropy=SystemEntropy(), listeners=()).app
     served = {
         method.lower() + " " + re.sub(r"<(?:path:)?(\w+)>", r"{\1}", rule.rule)
         for rule in app.url_map.iter_rules()
