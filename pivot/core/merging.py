@@ -125,7 +125,7 @@ def _judge_absent(decision: Decision, now: Now, collection: Collection, row: Row
             drop(decision, collection, row, "deleted at the leader while we were away")
     elif entry.stamp <= question.collected:
         above = max(question.clock, question.collected, entry.stamp)
-        stamp = decision.store.clock.tick(wall_ns=now.wall_ns, above=above)
+        stamp = decision.store.fresh_stamp(now.wall_ns, entry.key, above=above)
         again = replace(entry, updated=stamp, prev=entry.stamp, origin=decision.store.id)
         decision.take(again, acked=None)
         decision.report(Reissued(entry.key, entry.stamp, stamp, "it may have been deleted while we were away"))
