@@ -9,6 +9,7 @@ from typing import Final, final
 
 import trio
 
+from pivot.actors.member import Member
 from pivot.actors.ref import Ref
 from pivot.core.collection import FeedSlice
 from pivot.core.notices import CaughtUp, Notice
@@ -34,16 +35,24 @@ class _Rounds:
 
 @final
 class Puller:
-    """Pulls for the member that runs a server's own storage."""
+    """Pulls for one server."""
 
     def __init__(self, stores: Stores) -> None:
-        """Listen to that member from now on."""
+        """Listen to the server's own member from now on, and to others when told so."""
         self._stores = stores
-        self._member = member = stores.own
-        self._upstreams = {path: Address(url) for path, url in member.config.upstreams().items() if url}
-        self._rounds = {url: _Rounds() for url in self._upstreams.values()}
+        self._upstreams: dict[str, Address] = {}
+        self._rounds: dict[Address, _Rounds] = {}
         self._missing: dict[Address, dict[str, None]] = {}
-        self._arrived = {url: trio.Event() for url in self._rounds}
+        self._arrived: dict[Address, trio.Event] = {}
+        self.listen(stores.own)
+
+    def listen(self, member: Member) -> None:
+        """Pull for this member, too."""
+        for path, url in member.config.upstreams().items():
+            if url:
+                self._upstreams[path] = Address(url)
+                self._rounds.setdefault(Address(url), _Rounds())
+                self._arrived.setdefault(Address(url), trio.Event())
         member.on_notice(self._notice)
 
     @property
@@ -52,7 +61,7 @@ class Puller:
         return tuple(self._upstreams)
 
     async def pull(self, paths: Iterable[str]) -> None:
-        """Return when this member has what the leaders of these collections had when it was called, or later.
+        """Return when this server has what the leaders of these collections had when it was called, or later.
 
         Raises:
             DeadlineError: not within `PULL_S`; names the leader.
@@ -62,7 +71,7 @@ class Puller:
                 nursery.start_soon(self._pull, url)
 
     async def exchange(self, paths: Iterable[str]) -> None:
-        """As `pull`, and the leaders have what this member had when it was called.
+        """As `pull`, and the leaders have what this server had when it was called.
 
         Raises:
             DeadlineError: not within `PULL_S` for either way.
@@ -89,7 +98,8 @@ class Puller:
     async def _round(self, url: Address) -> None:
         paths = tuple(path for path, upstream in self._upstreams.items() if upstream == url)
         self._missing[url], self._arrived[url] = dict.fromkeys(paths), trio.Event()
-        self._member.pull(paths)
+        for member in self._stores.members:
+            member.pull(path for path in member.config.collections() if path in paths)
         await self._arrived[url].wait()
 
     def _notice(self, notice: Notice) -> None:
@@ -107,7 +117,7 @@ class Puller:
         for path in paths:
             since = 0
             while True:
-                piece = await Ref(self._member).ask(ReadOutbox(path, since), deadline_s=ASK_DEADLINE_S)
+                piece = await Ref(self._stores.of(path)).ask(ReadOutbox(path, since), deadline_s=ASK_DEADLINE_S)
                 assert isinstance(piece, FeedSlice), piece
                 if not piece.rows:
                     break

@@ -9,7 +9,9 @@ whole, it does not leave a server that answers 200. Start at `Running.run`.
 
 import inspect
 import logging
+from collections import ChainMap
 from collections.abc import Awaitable, Callable, Iterable
+from contextlib import suppress
 from functools import partial
 from http import HTTPStatus
 from typing import Final, TypeAlias, final
@@ -29,7 +31,8 @@ from pivot.config import ClientSettings, Config, Key
 from pivot.core.entry import Entry
 from pivot.core.notices import CaughtUp, Notice
 from pivot.engine.base import StorageEngine
-from pivot.errors import BadKeyError
+from pivot.errors import BadKeyError, DeadlineError
+from pivot.paths import overlap
 from pivot.server.afterwards import AfterWrites
 from pivot.server.answers import ASK_DEADLINE_S
 from pivot.server.backup import add_backup_route
@@ -37,7 +40,9 @@ from pivot.server.cluster import add_cluster_routes
 from pivot.server.data import add_data_routes
 from pivot.server.encoding import add_encoding
 from pivot.server.hub import Hub
+from pivot.server.openapi import add_openapi_route
 from pivot.server.operating import add_operator_routes
+from pivot.server.page import add_page_routes
 from pivot.server.probes import add_probe_routes
 from pivot.server.pulling import Puller
 from pivot.server.registering import register
@@ -53,6 +58,7 @@ from pivot.transport.hosting import host
 from pivot.transport.http import POST_BYTES_MAX, HttpTransport
 from pivot.transport.http_client import HttpClient
 from pivot.transport.http_server import add_transport_routes, error_response
+from pivot.transport.version import Version
 from pivot.types import Address, MemberId
 
 GRACE_S: Final = 0.5
@@ -70,6 +76,8 @@ class Running:
         stores: what it keeps.
         board: what it knows of itself.
         hub: who watches what.
+        roster: who is registered.
+        puller: has what its leaders have, when somebody says so.
         url: where it listens; empty before it does.
     """
 
@@ -109,21 +117,24 @@ class Running:
         self._transports: list[HttpTransport] = []
         self._choosing: list[ChoosingTransport] = []
         self._elsewhere: dict[str, HttpTransport] = {}
+        self._spoken = ChainMap[Address, Version]()
         self.hub = Hub(self._entries)
         keys = tuple(key for key in config.keys if key.database in (None, storage))
         own = self._member(_part(config, keys, config.nodes_key), self._name)
         self._own_transport = self._transports[0]
-        self._roster = Roster(own, self._client)
         self._storage = storage
         self._engine = storage.engine(entropy)
         self.stores = Stores(config, own, storage)
+        self.roster = Roster(own, self._client)
+        self.puller = Puller(self.stores)
         self.board = StatusBoard(
             self.stores,
-            roster=self._roster,
-            spoken=self._choosing[0].spoken,
+            roster=self.roster,
+            spoken=self._spoken,
             durability=self._engine.durability,
             peers_max=config.knobs.peers_max,
         )
+        self.stores.before_reads.append(self.before_read)
         self._status = StatusFeed(self.board, wall, deadline_s=ASK_DEADLINE_S)
         self._nodes_known = trio.Event()
         self.app = self._web()
@@ -135,6 +146,7 @@ class Running:
         choosing = ChoosingTransport(transport, self._client, leaders=leaders, allowed=config.protocols)
         self._transports.append(transport)
         self._choosing.append(choosing)
+        self._spoken.maps.append(choosing.spoken)
         member = Member(
             config,
             member=MemberId(name),
@@ -191,7 +203,7 @@ class Running:
             for storage in attached:
                 await self.start(storage)
             nursery.start_soon(self.hub.run)
-            nursery.start_soon(self._roster.run)
+            nursery.start_soon(self.roster.run)
             nursery.start_soon(self._status.run, self.hub)
             for hook in on_start:
                 await _call(hook)
@@ -207,6 +219,15 @@ class Running:
             if patience.cancelled_caught:
                 logger.warning("hooks of on_stop took longer than %g s and were cancelled", grace_s)
             nursery.cancel_scope.cancel()
+
+    async def before_read(self, pattern: str) -> None:
+        """Let a read wait, for `sync_on_read` at most, for leaders with which we are not in step."""
+        if not self._config.sync_on_read:
+            return
+        paths = [path for path in self.puller.followed if overlap(path, pattern) and not self.board.is_whole(path)]
+        if paths:
+            with trio.move_on_after(self._config.sync_on_read), suppress(DeadlineError):
+                await self.puller.pull(paths)
 
     async def start(self, storage: Storage) -> None:
         """Start a storage that keys of ours name; no harm when it runs.
@@ -225,6 +246,7 @@ class Running:
         await self._nursery.start(self._choosing[-1].run)
         await self._live(member, storage, storage.engine(self._entropy))
         self.board.listen(member)
+        self.puller.listen(member)
         self._elsewhere.update((key.path, transport) for key in keys)
         self.stores.add((key.path for key in keys), member, storage)
 
@@ -243,14 +265,18 @@ class Running:
         add_transport_routes(app, self._own_transport, self._elsewhere)
         add_backup_route(app, self.stores.own)
         add_operator_routes(app, self.stores, self.board)
-        add_cluster_routes(app, self.stores.own, Puller(self.stores))
-        add_probe_routes(app, self.board, self._roster, self._own_transport)
+        add_cluster_routes(app, self.stores, self.puller)
+        add_probe_routes(app, self.board, self.roster, self._own_transport)
+        add_page_routes(app)
+        add_openapi_route(app)
 
         @app.before_request
-        async def refuse_leading_separators() -> Response | None:
-            path = request.scope["path"]  # `request.path` has lost them, and so has the router
+        async def refuse_what_the_router_misreads() -> Response | None:
+            path = request.scope["path"]  # `request.path` has lost leading separators, and so has the router
             if path.startswith("//"):
                 return error_response(HTTPStatus.BAD_REQUEST, str(BadKeyError(path[1:41], "begins with a separator")))
+            if "\n" in path:  # no route's path matches it
+                return error_response(HTTPStatus.BAD_REQUEST, str(BadKeyError(path[1:41], "has a line break")))
             return None
 
         @app.get("/_pivot/<path:route>")

@@ -181,21 +181,25 @@ class StatusBoard:
         if len(self._peers) > self._peers_max:
             del self._peers[next(iter(self._peers))]
 
+    def peers(self) -> tuple[PeerStatus, ...]:
+        """Everybody the server knows."""
+        return tuple(self._peers.values())
+
     def _end_of(self, leader: Address) -> None:
         """From now on we do not know whether we have everything of a leader's collections."""
-        for path, url in self._member.config.upstreams().items():
+        for path, url in self._stores.config.upstreams().items():
             if url == leader and self._whole.get(path):
                 self._whole[path] = False
                 self._whole_ns[path] = self._member.now().wall_ns
 
+    def is_whole(self, collection: str) -> bool:
+        """Whether we have, as far as we know, everything that the leader of a collection has."""
+        return self._whole.get(collection, False)
+
     def leaders_answer(self) -> dict[Address, bool | None]:
         """Each of our leaders: whether it answers; None = that was not tried yet."""
-        leaders = dict.fromkeys(Address(url) for url in self._member.config.upstreams().values() if url)
+        leaders = dict.fromkeys(Address(url) for url in self._stores.config.upstreams().values() if url)
         return {url: self._peers[url].healthy if url in self._peers else None for url in leaders}
-
-    def peers(self) -> tuple[PeerStatus, ...]:
-        """Everybody the server knows."""
-        return tuple(self._peers.values())
 
     def lost_updates(self) -> tuple[Conflict, ...]:
         """The newest lost updates, oldest first: the version that won, and the one whose writer it had not seen."""
@@ -236,14 +240,6 @@ class StatusBoard:
             mailboxes=self._mailboxes(),
         )
 
-    def _lag(self, info: CollectionInfo) -> Lag:
-        entries = max(0, info.place.head - info.place.cursor)
-        now_ns = self._member.now().wall_ns
-        if self._whole.get(info.path) and not entries:
-            self._whole_ns[info.path] = now_ns
-        since_ns = self._whole_ns.get(info.path)
-        return Lag(info.path, entries, -1.0 if since_ns is None else (now_ns - since_ns) / 1e9)
-
     def _mailboxes(self) -> dict[str, MailboxStatistics]:
         own, *others = self._stores.members
         return own.statistics() | {
@@ -251,6 +247,14 @@ class StatusBoard:
             for member in others
             for name, statistics in member.statistics().items()
         }
+
+    def _lag(self, info: CollectionInfo) -> Lag:
+        entries = max(0, info.place.head - info.place.cursor)
+        now_ns = self._member.now().wall_ns
+        if self._whole.get(info.path) and not entries:
+            self._whole_ns[info.path] = now_ns
+        since_ns = self._whole_ns.get(info.path)
+        return Lag(info.path, entries, -1.0 if since_ns is None else (now_ns - since_ns) / 1e9)
 
 
 def role_of(config: Config) -> str:
