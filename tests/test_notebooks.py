@@ -52,7 +52,8 @@ def test_a_notebook_runs_and_shows_what_it_shows_in_the_repository(
         _store(file, played)
         return
     assert file.stat().st_size <= BYTES_MAX
-    for before, after in zip(stored.cells, played.cells, strict=True):
+    cells: list[tuple[Any, Any]] = list(zip(stored.cells, played.cells, strict=True))
+    for before, after in cells:
         if after.cell_type == "code" and not is_live(after):
             assert shown(after) == shown(before), after.source
     errors = [o for cell in played.cells for o in cell.get("outputs", []) if o.get("name") == "stderr"]
