@@ -27,6 +27,7 @@ from pivot.core.patching import VALUE_BYTES_MAX
 from pivot.core.questions import CollectionInfo, Describe, Entries, Get, ListAll, Merged, MergePushed, StoreInfo
 from pivot.errors import BadKeyError, BadQueryError
 from pivot.legacy.objects import OBJECT_BYTES, base_of, entry_of, tombstone_of
+from pivot.legacy.rest import NOT_FOUND_TEXT, ORIGINATOR_HEADER
 from pivot.paths import check_key, is_glob, matches
 from pivot.server.answers import ASK_DEADLINE_S, answering_errors, json_response
 from pivot.server.encoding import read_value
@@ -35,10 +36,6 @@ from pivot.server.pulling import Puller
 from pivot.transport.http_server import error_response
 from pivot.transport.version import VERSION_PATH, our_version
 
-ORIGINATOR_HEADER: Final = "X-Pivot-Originator"
-"""Who made a write, `ip:port`."""
-NOT_FOUND_TEXT: Final = "storage: not found"
-"""What the original answers, with status 500, for a single key that has no entry; its nodes rely on it."""
 _ORIGINATOR = re.compile(r"[A-Za-z0-9_.:\[\]-]{1,255}", re.ASCII)
 _DIGITS_MAX: Final = 19
 

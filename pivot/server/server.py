@@ -28,6 +28,8 @@ from pivot.core.notices import CaughtUp, Notice
 from pivot.core.questions import Entries, Get, ListAll, Put
 from pivot.engine.base import StorageEngine
 from pivot.errors import BadKeyError, ConfigError
+from pivot.legacy.leader import OriginalLeader
+from pivot.legacy.rest import Rest
 from pivot.paths import is_glob
 from pivot.server.answers import ASK_DEADLINE_S
 from pivot.server.backup import add_backup_route
@@ -82,7 +84,10 @@ class Server:
         self._client = HttpClient()
         leaders = tuple(Address(url) for url in config.upstreams().values() if url)
         self._transport = HttpTransport(self._client, leaders=leaders, silence_s=config.knobs.silence_s_max)
-        self._choosing = ChoosingTransport(self._transport, self._client, leaders=leaders, allowed=config.protocols)
+        self._advertised = ""
+        self._choosing = ChoosingTransport(
+            self._transport, self._client, original=self._original, leaders=leaders, allowed=config.protocols
+        )
         self.member = Member(
             config,
             member=MemberId(config.name or entropy.new_id()),
@@ -94,11 +99,11 @@ class Server:
         self.member.watch(self._hub.publish)
         self.member.on_notice(self._notice)
         self._nodes_known = trio.Event()
-        self._roster = Roster(self.member, self._client)
+        self._roster = Roster(self.member, self._client, self._choosing)
         self._board = StatusBoard(
             self.member,
             roster=self._roster,
-            spoken=self._choosing.spoken,
+            transport=self._choosing,
             durability=engine.durability,
             peers_max=config.knobs.peers_max,
         )
@@ -142,8 +147,8 @@ class Server:
             async with trio.open_nursery() as web:
                 url: str = await web.start(partial(host, self.app, listen, shutdown=wind_down, grace_s=GRACE_S))
                 if advertise:
-                    address = url.removeprefix("http://") if advertise == "auto" else advertise
-                    nursery.start_soon(self._advertise, address)
+                    self._advertised = url.removeprefix("http://") if advertise == "auto" else advertise
+                    nursery.start_soon(self._advertise, self._advertised)
                 task_status.started(url)
             nursery.cancel_scope.cancel()
 
@@ -177,6 +182,11 @@ class Server:
         add_data_routes(app, self.member)
         add_subscription_routes(app, self._hub, self._wall)
         return app
+
+    def _original(self, leader: Address, nursery: trio.Nursery) -> OriginalLeader:
+        """What stands for a leader that speaks "2.0"."""
+        rest = Rest(self._client, leader, writer=leader, originator=lambda: self._advertised)
+        return OriginalLeader(rest, self.member, nursery=nursery)
 
     async def _entries(self, pattern: str) -> tuple[Entry, ...]:
         """What a subscription to a key or glob begins with."""

@@ -4,7 +4,6 @@ Layer: server. Start at `StatusBoard.status`.
 """
 
 from collections import deque
-from collections.abc import Mapping
 from typing import final
 
 import msgspec
@@ -27,8 +26,10 @@ from pivot.core.notices import (
 )
 from pivot.core.questions import CollectionInfo, Describe, StoreInfo
 from pivot.core.store import CONFLICTS_MAX
+from pivot.legacy.leader import WEAKER
 from pivot.server.roster import NodeStatus, Roster, rfc3339
-from pivot.transport.version import Version, agree
+from pivot.transport.choosing import ChoosingTransport
+from pivot.transport.version import agree
 from pivot.types import Address, Epoch, StoreId
 
 
@@ -85,6 +86,7 @@ class Status(msgspec.Struct, frozen=True):
         last_error: newest refusal, rejection or storage error; empty = none.
         syncedKeys: what is replicated.
         collections: each in numbers, the last one is what is not replicated.
+        weaker: leaders that speak only the protocol of the original, and what does not hold with each.
         lags: how far those that have a leader are behind it.
         peers: everybody it knows.
         readingFrom: other nodes that it reads from while a leader of its is away.
@@ -108,6 +110,7 @@ class Status(msgspec.Struct, frozen=True):
     last_error: str
     syncedKeys: tuple[str, ...]  # noqa: N815 - the original's name
     collections: tuple[CollectionInfo, ...]
+    weaker: dict[Address, tuple[str, ...]]
     lags: tuple[Lag, ...]
     peers: tuple[PeerStatus, ...]
     readingFrom: tuple[Address, ...]  # noqa: N815 - like the original's
@@ -119,20 +122,20 @@ class StatusBoard:
     """Remembers what the notices of a member said."""
 
     def __init__(
-        self, member: Member, *, roster: Roster, spoken: Mapping[Address, Version], durability: str, peers_max: int
+        self, member: Member, *, roster: Roster, transport: ChoosingTransport, durability: str, peers_max: int
     ) -> None:
         """Listen to a member from now on.
 
         Args:
             member: whose notices.
             roster: the nodes that are registered with it.
-            spoken: leader -> what it said that it speaks, when that is known.
+            transport: knows what its leaders speak.
             durability: of its engine.
             peers_max: most peers that are remembered; the oldest is forgotten.
         """
         self._member = member
         self._roster = roster
-        self._spoken = spoken
+        self._transport = transport
         self._durability = durability
         self._peers_max = peers_max
         self._peers: dict[Address, PeerStatus] = {}
@@ -203,7 +206,7 @@ class StatusBoard:
         assert isinstance(info, StoreInfo), info
         config = self._member.config
         leader = self._peers.get(Address(config.cluster_url))
-        version = self._spoken.get(Address(config.cluster_url))
+        version = self._transport.spoken.get(Address(config.cluster_url))
         return Status(
             role=role_of(config),
             member=self._member.id,
@@ -222,11 +225,16 @@ class StatusBoard:
             last_error=self._last_error,
             syncedKeys=config.collections(),
             collections=info.collections,
+            weaker=self._weaker(),
             lags=tuple(self._lag(each) for each in info.collections if each.follows),
             peers=tuple(self._peers.values()),
             readingFrom=tuple(peer for peers in self._reading_from.values() for peer in peers),
             mailboxes=self._member.statistics(),
         )
+
+    def _weaker(self) -> dict[Address, tuple[str, ...]]:
+        leaders = dict.fromkeys(Address(url) for url in self._member.config.upstreams().values() if url)
+        return {url: WEAKER for url in leaders if self._transport.way_to(url) == "2.0"}
 
     def _lag(self, info: CollectionInfo) -> Lag:
         entries = max(0, info.place.head - info.place.cursor)
