@@ -40,6 +40,7 @@ from pivot.core.messages import (
 )
 from pivot.core.questions import CollectionInfo, Describe, Entries, Get, ListAll, Question, Result, StoreInfo
 from pivot.errors import ActorError, DeadlineError, StorageError, TransportError, UnreachableError
+from pivot.legacy.activities import Activities
 from pivot.legacy.objects import ORIGIN
 from pivot.legacy.rest import Rest
 from pivot.paths import is_glob
@@ -48,7 +49,7 @@ from pivot.types import Address, Epoch, MemberId, StoreId
 WEAKER: Final = (
     "what it deleted while it was away is live there again",
     "what it writes between being read and being called may be dropped there before anybody else has it",
-    "it keeps the greatest time of a whole list, so a clock that is ahead stops it from asking by itself",
+    "a key that was created on both sides at once stays different there until it is written again",
 )
 """What does not hold on such a link, for people."""
 PING_S: Final = 3.0
@@ -63,19 +64,21 @@ _PUSH_ROWS: Final = 200
 class OriginalNode:
     """One such node, and its place among those that follow us."""
 
-    def __init__(self, rest: Rest, member: Member, collections: Iterable[str]) -> None:
+    def __init__(self, rest: Rest, member: Member, collections: Iterable[str], activities: Activities) -> None:
         """Begin unconnected.
 
         Args:
             rest: the node.
             member: our leader.
             collections: those that it leads.
+            activities: what we say of them when such a node asks.
         """
         self.name = Address(ORIGIN + rest.url.removeprefix("http://"))
         self._store = StoreId(self.name)
         self._rest = rest
         self._member = member
         self._paths = tuple(collections)
+        self._activities = activities
         self._inbox = deque[Page | Gone | PushAck | Stale | Refused | Welcome](maxlen=INBOX_MAX)
         self._woken = trio.Event()
         self._cursors: dict[str, int] = {}
@@ -180,12 +183,29 @@ class OriginalNode:
             elif body.since > reached.get(path, self._cursors[path]):
                 self._say(Subscribe(path, self._epoch, self._cursors[path]))
         for path, entries in fresh.items():
-            if any(entry.origin != self._store for entry in entries.values()):
+            others = [entry for entry in entries.values() if entry.origin != self._store]
+            if others:
                 await self._gather_if_ahead(path)
-                await self._rest.trigger(path)
-                await self._check_deleted(path, entries)
+                await self._call(path, others)
             self._cursors[path] = reached[path]
             self._say(Ack(path, self._epoch, self._cursors[path]))
+
+    async def _call(self, path: str, entries: list[Entry]) -> None:
+        """Have it read a collection, until it does: it does not while what it has is as late as what we say we have.
+
+        Raises:
+            TransportError: it still has what was deleted.
+        """
+        await self._rest.trigger(path)
+        listed = await self._rest.read(path)
+        if all(_has(listed, entry) for entry in entries):
+            return
+        self._activities.raise_above(path, await self._rest.activity(path))
+        await self._rest.trigger(path)
+        listed = await self._rest.read(path)
+        undead = [entry.key for entry in entries if entry.deleted and not _has(listed, entry)]
+        if undead:
+            raise UnreachableError(f"{self._rest.url} was called to read {path!r}, and still has {undead[0]!r}")
 
     async def _catch_up(self, path: str) -> None:
         """Read a collection there, have it read ours, and go on from where it is then."""
@@ -206,18 +226,6 @@ class OriginalNode:
         """It was away for so long that deletions which it has not seen were collected."""
         self._floors[path] = said
         self._cursors[path] = max(self._cursors[path], said.floor)
-
-    async def _check_deleted(self, path: str, entries: dict[str, Entry]) -> None:
-        """Believe that it has seen deletions when what was deleted is not there any more.
-
-        Raises:
-            TransportError: it is there.
-        """
-        deleted = {key: entry for key, entry in entries.items() if entry.deleted}
-        listed = await self._rest.read(path) if deleted else {}
-        for key, entry in deleted.items():
-            if key in listed and listed[key].stamp <= entry.stamp:
-                raise UnreachableError(f"{self._rest.url} was called to read {path!r}, and still has {key!r}")
 
     # Up: what the node has -----------------------------------------------------------------------------------------
 
@@ -278,3 +286,9 @@ class OriginalNode:
 
     def _infos(self, info: StoreInfo) -> list[CollectionInfo]:
         return [each for each in info.collections if each.path in self._paths]
+
+
+def _has(listed: dict[str, Entry], entry: Entry) -> bool:
+    """Whether somebody has a version, or something later."""
+    theirs = listed.get(entry.key)
+    return entry.deleted if theirs is None else theirs.version >= entry.version

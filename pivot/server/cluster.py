@@ -26,6 +26,7 @@ from pivot.core.entry import Entry
 from pivot.core.patching import VALUE_BYTES_MAX
 from pivot.core.questions import CollectionInfo, Describe, Entries, Get, ListAll, Merged, MergePushed, StoreInfo
 from pivot.errors import BadKeyError, BadQueryError
+from pivot.legacy.activities import Activities
 from pivot.legacy.objects import OBJECT_BYTES, base_of, entry_of, tombstone_of
 from pivot.legacy.rest import NOT_FOUND_TEXT, ORIGINATOR_HEADER
 from pivot.paths import check_key, is_glob, matches
@@ -40,7 +41,7 @@ _ORIGINATOR = re.compile(r"[A-Za-z0-9_.:\[\]-]{1,255}", re.ASCII)
 _DIGITS_MAX: Final = 19
 
 
-def add_cluster_routes(app: QuartTrio, member: Member, puller: Puller) -> None:
+def add_cluster_routes(app: QuartTrio, member: Member, puller: Puller, activities: Activities) -> None:
     """Serve peers of the original."""
 
     @app.get(VERSION_PATH)
@@ -49,7 +50,7 @@ def add_cluster_routes(app: QuartTrio, member: Member, puller: Puller) -> None:
 
     _add_triggers(app, member, puller)
     if "2.0" in member.config.protocols:
-        _add_data(app, member)
+        _add_data(app, member, activities)
 
 
 def _add_triggers(app: QuartTrio, member: Member, puller: Puller) -> None:
@@ -72,14 +73,17 @@ def _add_triggers(app: QuartTrio, member: Member, puller: Puller) -> None:
         return Response(b"", status=HTTPStatus.OK)
 
 
-def _add_data(app: QuartTrio, member: Member) -> None:
+def _add_data(app: QuartTrio, member: Member, activities: Activities) -> None:
     storage = Ref(member)
 
     @app.get("/_pivot/activity/<path:name>")
     @answering_errors
     async def activity(name: str) -> Response:
         path = _collection(member, name)
-        return _unknown(name) if path is None else json_response({"lastEntry": (await _info(storage, path)).newest})
+        if path is None:
+            return _unknown(name)
+        info = await _info(storage, path)
+        return json_response({"lastEntry": activities.of(path, info.newest)})
 
     @app.get("/_pivot/pivot/<path:name>")
     @answering_errors

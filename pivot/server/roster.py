@@ -23,6 +23,7 @@ from pivot.core.notices import Notice, PeerDown, PeerUp
 from pivot.core.peers import peer_address
 from pivot.core.questions import Entries, ListAll
 from pivot.errors import ActorError, DeadlineError, TransportError
+from pivot.legacy.activities import Activities
 from pivot.legacy.node import WEAKER, OriginalNode
 from pivot.legacy.objects import ORIGIN
 from pivot.legacy.rest import Rest
@@ -93,18 +94,22 @@ class _Node:
 class Roster:
     """Watches the nodes that are registered under the nodes key, if we lead that."""
 
-    def __init__(self, member: Member, client: HttpClient, transport: ChoosingTransport) -> None:
+    def __init__(
+        self, member: Member, client: HttpClient, transport: ChoosingTransport, activities: Activities
+    ) -> None:
         """Listen to a member from now on.
 
         Args:
             member: the leader.
             client: asks the nodes.
             transport: brings to those that speak "2.0" what our member says to them.
+            activities: what we say to them of our collections.
         """
         config = member.config
         self._member = member
         self._client = client
         self._transport = transport
+        self._activities = activities
         self._led = tuple(path for path, upstream in config.upstreams().items() if not upstream)
         self._nodes_key = config.nodes_key if config.upstreams().get(config.nodes_key) == "" else ""
         self._networks = tuple(map(ip_network, config.node_networks))
@@ -238,7 +243,8 @@ class Roster:
     async def _lead(self, address: Address, node: _Node, scope: trio.CancelScope) -> None:
         """Keep a node that speaks "2.0" in step until it fails; the next check begins anew."""
         name = Address(ORIGIN + node.status.address)
-        link = OriginalNode(Rest(self._client, address, writer=node.status.address), self._member, self._led)
+        rest = Rest(self._client, address, writer=node.status.address)
+        link = OriginalNode(rest, self._member, self._led, self._activities)
         self._transport.admit(name, link)
         with scope:
             try:

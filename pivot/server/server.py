@@ -28,6 +28,7 @@ from pivot.core.notices import CaughtUp, Notice
 from pivot.core.questions import Entries, Get, ListAll, Put
 from pivot.engine.base import StorageEngine
 from pivot.errors import BadKeyError, ConfigError
+from pivot.legacy.activities import Activities
 from pivot.legacy.leader import OriginalLeader
 from pivot.legacy.rest import Rest
 from pivot.paths import is_glob
@@ -99,7 +100,8 @@ class Server:
         self.member.watch(self._hub.publish)
         self.member.on_notice(self._notice)
         self._nodes_known = trio.Event()
-        self._roster = Roster(self.member, self._client, self._choosing)
+        self._activities = Activities()
+        self._roster = Roster(self.member, self._client, self._choosing, self._activities)
         self._board = StatusBoard(
             self.member,
             roster=self._roster,
@@ -159,7 +161,7 @@ class Server:
         add_transport_routes(app, self._transport)
         add_backup_route(app, self.member)
         add_operator_routes(app, self.member, self._board)
-        add_cluster_routes(app, self.member, Puller(self.member))
+        add_cluster_routes(app, self.member, Puller(self.member), self._activities)
         add_probe_routes(app, self._board, self._roster, self._transport)
 
         @app.before_request

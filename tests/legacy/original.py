@@ -114,7 +114,8 @@ class Original:
 
         @app.before_request
         async def note() -> None:
-            self.calls.append(f"{request.method} {request.path}")
+            key = request.args.get("key", "")
+            self.calls.append(f"{request.method} {request.path} {key}".strip())
 
         @app.get("/")
         async def root() -> str:
