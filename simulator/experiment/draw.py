@@ -19,6 +19,7 @@ from simulator.experiment.operations import (
     Crash,
     CutLinks,
     CutOneWay,
+    Delete,
     Drift,
     Flap,
     Isolate,
@@ -47,6 +48,7 @@ from simulator.experiment.operations import (
 from simulator.experiment.plan import LEADER, Durability, Plan, Step
 from simulator.experiment.settings import (
     FAIR,
+    KEYS,
     SAFETY_S,
     draw_knobs,
     draw_latency,
@@ -317,9 +319,19 @@ def _rot(stream: Stream, members: Members, for_s: float) -> Timed:
 
 
 def _collect(stream: Stream, members: Members, for_s: float) -> Timed:
-    del stream
+    """Tombstones are collected, often while a node is away for longer than followers may be, and is written to."""
     assert members[0] == LEADER, "it has followers"
-    return [(0.0, Confirm(LEADER)), (for_s, Confirm(LEADER))]
+    confirmed: Timed = [(0.0, Confirm(LEADER)), (for_s, Confirm(LEADER))]
+    if stream.chance(0.3):
+        return confirmed
+    away = stream.choice(members[1:])
+
+    def soon() -> float:
+        return round(stream.uniform(1.0, 5.0), 3)
+
+    deleted: Timed = [(soon(), Delete(LEADER, stream.choice(("users/*", *KEYS)))) for _ in range(3)]
+    written: Timed = [(soon(), Write(away, stream.choice(KEYS), {"away": number})) for number in range(stream.below(4))]
+    return [*confirmed, (0.5, Isolate(away, for_s=for_s + 8)), *deleted, *written]
 
 
 def _mesh(stream: Stream, members: Members, for_s: float) -> Timed:

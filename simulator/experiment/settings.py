@@ -31,7 +31,8 @@ FAIR: Final = Conditions(latency=UniformLatency(base_s=0.001, spread_s=0.004))
 HABITS: Final = ("hot", "burst", "storm", "across", "big")
 """What clients may do beside the usual: all write one key; many write at one instant; many delete; one reads here and
 writes there; some write big values."""
-_KEYS: Final = ("settings", "users/a", "users/b", "users/c")
+KEYS: Final = ("settings", "users/a", "users/b", "users/c")
+"""What clients write, beside new entries of the list: few keys, so that writes meet."""
 _MONTH_S: Final = 30 * 86_400.0
 _BIG: Final = (2_000, 20_000, 100_000)
 
@@ -55,7 +56,7 @@ def _mixture(stream: Stream, members: tuple[str, ...]) -> list[Step]:
         if at_s >= SAFETY_S - 1:
             break
         member = stream.choice(members)
-        key = stream.choice(_KEYS)
+        key = stream.choice(KEYS)
         operation: Operation
         match stream.below(10):
             case 0 | 1 | 2:
@@ -72,7 +73,7 @@ def _reads(stream: Stream, members: tuple[str, ...]) -> list[Step]:
     """Reads of the keys that have a name, in pairs at one member: what was seen once must be seen again."""
     steps: list[Step] = []
     for _ in range(5 + stream.below(15)):
-        read = Read(stream.choice(members), stream.choice(_KEYS))
+        read = Read(stream.choice(members), stream.choice(KEYS))
         begin = stream.uniform(0.5, SAFETY_S - 4)
         steps += [Step(round(begin, 3), read), Step(round(begin + stream.exponential(1.0), 3), read)]
     return [step for step in steps if step.at_s < SAFETY_S]
@@ -80,7 +81,7 @@ def _reads(stream: Stream, members: tuple[str, ...]) -> list[Step]:
 
 def _habit(habit: str, stream: Stream, members: tuple[str, ...]) -> list[Step]:
     at_s = round(stream.uniform(1.0, SAFETY_S - 6), 3)
-    key = stream.choice(_KEYS)
+    key = stream.choice(KEYS)
     steps: list[Step] = []
     for number in range(5 + stream.below(10)):
         member = stream.choice(members)
@@ -94,7 +95,7 @@ def _habit(habit: str, stream: Stream, members: tuple[str, ...]) -> list[Step]:
                 steps.append(Step(at_s, Push(member, "users/*", value) if push else Write(member, key, value)))
             case "storm":
                 at_s = round(at_s + stream.uniform(0.0, 0.1), 3)
-                pattern = stream.choice(("users/*", *_KEYS))
+                pattern = stream.choice(("users/*", *KEYS))
                 steps.append(Step(at_s, Delete(member, pattern)))
             case "across":
                 other, client = stream.choice(members), f"traveller-{number % 2}"

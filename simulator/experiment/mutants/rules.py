@@ -334,3 +334,16 @@ def the_floor_is_lost_at_a_restart(seams: Seams, mark: Mark) -> None:
         load(store, kept)
 
     seams.setattr(Store, "_load", load_)
+
+
+# Reporting -----------------------------------------------------------------------------------------------------------
+
+
+def a_lost_update_is_not_reported(seams: Seams, mark: Mark) -> None:
+    """Of two versions whose writers had not seen each other one is superseded, and nobody says so."""
+    conflict = Store.conflict
+
+    def find(store: Store, row: Row | None, entry: Entry) -> None:
+        mark.note(conflict(store, row, entry) is not None)
+
+    seams.setattr(Store, "conflict", find)
