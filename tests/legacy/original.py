@@ -89,11 +89,12 @@ class Original:
         if theirs <= self._activity(path):
             return
         try:
-            said = json.loads(await self._ask("GET", self._leader, f"/_pivot/pivot/{path}"))
+            said: Any = json.loads(await self._ask("GET", self._leader, f"/_pivot/pivot/{path}"))
         except TransportError:
             self.table.pop(path, None)
             return
-        listed = {each["path"]: each for each in (said if isinstance(said, list) else [said])}
+        objects: list[dict[str, Any]] = said if path.endswith("*") else [said]
+        listed = {each["path"]: each for each in objects}
         for key in [key for key in self._of(path) if key not in listed]:
             del self.table[key]
         for key, each in listed.items():
@@ -136,9 +137,11 @@ class Original:
             return "", 200
 
         @app.get("/_pivot/activity/<path:name>")
-        async def activity(name: str) -> tuple[object, int]:
+        async def activity(name: str) -> Response:
             paths = [path for path in self._keys if _base(path) == name]
-            return ({"lastEntry": self._activity(paths[0])}, 200) if paths else ("", 404)
+            if not paths:
+                return Response("", status=404)
+            return Response(json.dumps({"lastEntry": self._activity(paths[0])}))
 
         @app.get("/_pivot/pivot/<path:path>")
         async def read(path: str) -> Response:
@@ -168,7 +171,7 @@ class Original:
 
         @app.post("/<path:key>")
         async def anything(key: str) -> tuple[str, int]:
-            self.table[key] = {"data": (await request.get_data()).decode()}  # also a greeting that is none of its
+            self.table[key] = {"data": str(await request.get_data(as_text=True))}  # also a greeting that is none of its
             return "", 200
 
         return app
