@@ -26,6 +26,7 @@ LAYERS = {
     "pivot.legacy": 6,
     "pivot.client": 7,
     "pivot.replies": 7,
+    "pivot.values": 7,
     "pivot.watching": 7,
     "pivot.server": 7,
     "pivot.logs": 8,

@@ -19,6 +19,7 @@ from pivot.errors import (
     BadValueError,
     DeadlineError,
     MailboxBusyError,
+    NotRunningError,
     PivotError,
     StorageError,
 )
@@ -34,6 +35,7 @@ _STATUS: Final[dict[type[PivotError], HTTPStatus]] = {
     BadQueryError: HTTPStatus.BAD_REQUEST,
     BadValueError: HTTPStatus.BAD_REQUEST,
     MailboxBusyError: HTTPStatus.TOO_MANY_REQUESTS,
+    NotRunningError: HTTPStatus.SERVICE_UNAVAILABLE,
     StorageError: HTTPStatus.SERVICE_UNAVAILABLE,
     ActorStoppedError: HTTPStatus.GATEWAY_TIMEOUT,
     DeadlineError: HTTPStatus.GATEWAY_TIMEOUT,

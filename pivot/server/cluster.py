@@ -20,7 +20,6 @@ from typing import Final
 from quart import Response, request
 from quart_trio import QuartTrio
 
-from pivot.actors.member import Member
 from pivot.actors.ref import Ref
 from pivot.core.entry import Entry
 from pivot.core.patching import VALUE_BYTES_MAX
@@ -34,6 +33,7 @@ from pivot.server.answers import ASK_DEADLINE_S, answering_errors, json_response
 from pivot.server.encoding import read_value
 from pivot.server.items import item
 from pivot.server.pulling import Puller
+from pivot.server.stores import Stores
 from pivot.transport.http_server import error_response
 from pivot.transport.version import VERSION_PATH, our_version
 
@@ -41,24 +41,24 @@ _ORIGINATOR = re.compile(r"[A-Za-z0-9_.:\[\]-]{1,255}", re.ASCII)
 _DIGITS_MAX: Final = 19
 
 
-def add_cluster_routes(app: QuartTrio, member: Member, puller: Puller, activities: Activities) -> None:
+def add_cluster_routes(app: QuartTrio, stores: Stores, puller: Puller, activities: Activities) -> None:
     """Serve peers of the original."""
 
     @app.get(VERSION_PATH)
     async def say_version() -> Response:
-        return json_response(our_version(member.id, member.config.protocols))
+        return json_response(our_version(stores.own.id, stores.config.protocols))
 
-    _add_triggers(app, member, puller)
-    if "2.0" in member.config.protocols:
-        _add_data(app, member, activities)
+    _add_triggers(app, stores, puller)
+    if "2.0" in stores.config.protocols:
+        _add_data(app, stores, activities)
 
 
-def _add_triggers(app: QuartTrio, member: Member, puller: Puller) -> None:
+def _add_triggers(app: QuartTrio, stores: Stores, puller: Puller) -> None:
     @app.get("/_pivot/pivot")
     @app.get("/_pivot/synchronize/pivot")
     @answering_errors
     async def pull_now() -> Response:
-        paths = _wanted(member, puller)
+        paths = _wanted(stores, puller)
         if not paths:
             return _leads()
         await puller.pull(paths)
@@ -73,26 +73,24 @@ def _add_triggers(app: QuartTrio, member: Member, puller: Puller) -> None:
         return Response(b"", status=HTTPStatus.OK)
 
 
-def _add_data(app: QuartTrio, member: Member, activities: Activities) -> None:
-    storage = Ref(member)
-
+def _add_data(app: QuartTrio, stores: Stores, activities: Activities) -> None:
     @app.get("/_pivot/activity/<path:name>")
     @answering_errors
     async def activity(name: str) -> Response:
-        path = _collection(member, name)
+        path = _collection(stores, name)
         if path is None:
             return _unknown(name)
-        info = await _info(storage, path)
+        info = await _info(Ref(stores.of(path)), path)
         return json_response({"lastEntry": activities.of(path, info.newest)})
 
     @app.get("/_pivot/pivot/<path:name>")
     @answering_errors
     async def read_collection(name: str) -> Response:
-        path = _collection(member, name)
+        path = _collection(stores, name)
         if path is None:
             return _unknown(name)
         question = ListAll(path) if is_glob(path) else Get(path)
-        found = await storage.ask(question, deadline_s=ASK_DEADLINE_S)
+        found = await Ref(stores.of(path)).ask(question, deadline_s=ASK_DEADLINE_S)
         assert isinstance(found, Entries), found
         if is_glob(path):
             return json_response([item(entry) for entry in reversed(found.entries)])
@@ -103,12 +101,12 @@ def _add_data(app: QuartTrio, member: Member, activities: Activities) -> None:
     @app.post("/_pivot/pivot/<path:key>")
     @answering_errors
     async def merge_object(key: str) -> Response:
-        path = _home(member, key)
+        path = _home(stores, key)
         if path is None:
             return _unknown(key)
         writer = _originator()
         body = await read_value(VALUE_BYTES_MAX + OBJECT_BYTES)
-        return await _merge(storage, path, entry_of(body, key=key, writer=writer))
+        return await _merge(Ref(stores.of(path)), path, entry_of(body, key=key, writer=writer))
 
     @app.delete("/_pivot/pivot/<path:key_and_time>")
     @answering_errors
@@ -118,10 +116,10 @@ def _add_data(app: QuartTrio, member: Member, activities: Activities) -> None:
             raise BadKeyError(key, "has *: a delete names one entry, since it may not hit what its writer never saw")
         if not (time.isascii() and time.isdigit() and len(time) <= _DIGITS_MAX):
             raise BadQueryError("time", time, "the nanoseconds of a time, after the last separator")
-        path = _home(member, key)
+        path = _home(stores, key)
         if path is None:
             return _unknown(key)
-        return await _merge(storage, path, tombstone_of(key, int(time), writer=_originator()))
+        return await _merge(Ref(stores.of(path)), path, tombstone_of(key, int(time), writer=_originator()))
 
 
 async def _merge(storage: Ref, path: str, entry: Entry) -> Response:
@@ -141,7 +139,7 @@ async def _info(storage: Ref, path: str) -> CollectionInfo:
     return next(each for each in info.collections if each.path == path)
 
 
-def _wanted(member: Member, puller: Puller) -> tuple[str, ...]:
+def _wanted(stores: Stores, puller: Puller) -> tuple[str, ...]:
     """The collections that a call to pull is about; none when we lead them.
 
     Raises:
@@ -150,29 +148,29 @@ def _wanted(member: Member, puller: Puller) -> tuple[str, ...]:
     name = request.args.get("key", "")
     if not name:
         return puller.followed
-    path = _collection(member, name) or _home(member, name)
+    path = _collection(stores, name) or _home(stores, name)
     if path is None:
-        raise BadQueryError("key", name, "a collection: " + ", ".join(member.config.collections())[:200])
+        raise BadQueryError("key", name, "a collection: " + ", ".join(stores.config.collections())[:200])
     return tuple({path} & {*puller.followed})
 
 
-def _collection(member: Member, name: str) -> str | None:
+def _collection(stores: Stores, name: str) -> str | None:
     """The collection of this name: `things`, `things/` and `things/*` are one, unless `things` is one by itself."""
-    paths = member.config.collections()
+    paths = stores.config.collections()
     if name in paths:
         return name
     base = base_of(name.removesuffix("/"))
     return next((path for path in paths if base_of(path) == base and is_glob(path)), None)
 
 
-def _home(member: Member, key: str) -> str | None:
+def _home(stores: Stores, key: str) -> str | None:
     """The collection that a key belongs to.
 
     Raises:
         BadKeyError: the key is none.
     """
     check_key(key)
-    return next((path for path in member.config.collections() if matches(path, key)), None)
+    return next((path for path in stores.config.collections() if matches(path, key)), None)
 
 
 def _originator() -> str:

@@ -9,14 +9,13 @@ from typing import Final, final
 
 import trio
 
-from pivot.actors.member import Member
 from pivot.actors.ref import Ref
 from pivot.core.collection import FeedSlice
 from pivot.core.notices import CaughtUp, Notice
 from pivot.core.questions import ReadOutbox, Written
 from pivot.errors import DeadlineError
 from pivot.server.answers import ASK_DEADLINE_S
-from pivot.server.confirming import wait_confirmed
+from pivot.server.stores import Stores
 from pivot.types import Address
 
 PULL_S: Final = 10.0
@@ -35,16 +34,15 @@ class _Rounds:
 
 @final
 class Puller:
-    """Pulls for one member."""
+    """Pulls for one server; whoever runs it lets it `hear` every notice."""
 
-    def __init__(self, member: Member) -> None:
-        """Listen to a member from now on."""
-        self._member = member
-        self._upstreams = {path: Address(url) for path, url in member.config.upstreams().items() if url}
+    def __init__(self, stores: Stores) -> None:
+        """Begin with nothing under way."""
+        self._stores = stores
+        self._upstreams = {path: Address(url) for path, url in stores.config.upstreams().items() if url}
         self._rounds = {url: _Rounds() for url in self._upstreams.values()}
         self._missing: dict[Address, dict[str, None]] = {}
         self._arrived = {url: trio.Event() for url in self._rounds}
-        member.on_notice(self._notice)
 
     @property
     def followed(self) -> tuple[str, ...]:
@@ -57,9 +55,12 @@ class Puller:
         Raises:
             DeadlineError: not within `PULL_S`; names the leader.
         """
+        late: list[Address] = []
         async with trio.open_nursery() as nursery:
             for url in dict.fromkeys(self._upstreams[path] for path in paths):
-                nursery.start_soon(self._pull, url)
+                nursery.start_soon(self._pull, url, late)
+        if late:
+            raise DeadlineError(f"leader {late[0]} was not read to its end within {PULL_S:g} s")
 
     async def exchange(self, paths: Iterable[str]) -> None:
         """As `pull`, and the leaders have what this member had when it was called.
@@ -70,10 +71,10 @@ class Puller:
         paths = tuple(paths)
         unconfirmed = await self._unconfirmed(paths)
         await self.pull(paths)
-        if not await wait_confirmed(self._member, unconfirmed, timeout_s=PULL_S):
+        if not await self._stores.wait_confirmed(unconfirmed, timeout_s=PULL_S):
             raise DeadlineError(f"{len(unconfirmed.keys)} entries were not all confirmed within {PULL_S:g} s")
 
-    async def _pull(self, url: Address) -> None:
+    async def _pull(self, url: Address, late: list[Address]) -> None:
         rounds = self._rounds[url]
         came = rounds.begun
         with trio.move_on_after(PULL_S):
@@ -84,15 +85,17 @@ class Puller:
                 await self._round(url)
                 rounds.ended = rounds.begun
                 return
-        raise DeadlineError(f"leader {url} was not read to its end within {PULL_S:g} s")
+        late.append(url)
 
     async def _round(self, url: Address) -> None:
         paths = tuple(path for path, upstream in self._upstreams.items() if upstream == url)
         self._missing[url], self._arrived[url] = dict.fromkeys(paths), trio.Event()
-        self._member.pull(paths)
+        for member in dict.fromkeys(map(self._stores.of, paths)):
+            member.pull(path for path in paths if self._stores.of(path) is member)
         await self._arrived[url].wait()
 
-    def _notice(self, notice: Notice) -> None:
+    def hear(self, notice: Notice) -> None:
+        """A member of the server has said something."""
         if isinstance(notice, CaughtUp) and notice.collection in self._upstreams:
             url = self._upstreams[notice.collection]
             missing = self._missing.get(url, {})
@@ -107,7 +110,7 @@ class Puller:
         for path in paths:
             since = 0
             while True:
-                piece = await Ref(self._member).ask(ReadOutbox(path, since), deadline_s=ASK_DEADLINE_S)
+                piece = await Ref(self._stores.of(path)).ask(ReadOutbox(path, since), deadline_s=ASK_DEADLINE_S)
                 assert isinstance(piece, FeedSlice), piece
                 if not piece.rows:
                     break

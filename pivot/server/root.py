@@ -17,13 +17,11 @@ import msgspec
 from quart import Response, request
 from quart_trio import QuartTrio
 
-from pivot.actors.member import Member
-from pivot.actors.ref import Ref
-from pivot.core.questions import Keys, ListKeys
 from pivot.errors import BadQueryError
-from pivot.server.answers import ASK_DEADLINE_S, answering_errors, json_response
+from pivot.server.answers import answering_errors, json_response
 from pivot.server.hub import Hub
 from pivot.server.status import role_of
+from pivot.server.stores import Stores
 from pivot.types import Epoch, MemberId, StoreId
 
 PAGE_KEYS_MAX: Final = 1000
@@ -81,7 +79,7 @@ class Filters(msgspec.Struct, frozen=True):
     paths: tuple[str, ...]
 
 
-def add_root_route(app: QuartTrio, member: Member, hub: Hub) -> None:
+def add_root_route(app: QuartTrio, stores: Stores, hub: Hub) -> None:
     """Serve `GET /` of one server."""
 
     @app.get("/")
@@ -89,9 +87,9 @@ def add_root_route(app: QuartTrio, member: Member, hub: Hub) -> None:
     async def root() -> Response:
         match request.args.get("api", "keys"):
             case "keys":
-                return json_response(await _keys(member))
+                return json_response(await _keys(stores))
             case "info":
-                config = member.config
+                config, member = stores.config, stores.own
                 package = version("pivot-trio")
                 role = role_of(config)
                 return json_response(Info(package, role, member.id, member.store, member.epoch, config.collections()))
@@ -104,13 +102,12 @@ def add_root_route(app: QuartTrio, member: Member, hub: Hub) -> None:
                 raise BadQueryError("api", other, "keys, info, state or filters")
 
 
-async def _keys(member: Member) -> KeysPage:
+async def _keys(stores: Stores) -> KeysPage:
     page = _number("page", 1, None)
     limit = _number("limit", _PAGE_KEYS, PAGE_KEYS_MAX)
     containing = request.args.get("filter", "")
-    found = await Ref(member).ask(ListKeys(containing), deadline_s=ASK_DEADLINE_S)
-    assert isinstance(found, Keys), found
-    return KeysPage(found.keys[(page - 1) * limit : page * limit], page, limit, len(found.keys), containing)
+    found = await stores.keys(containing)
+    return KeysPage(found[(page - 1) * limit : page * limit], page, limit, len(found), containing)
 
 
 def _number(name: str, default: int, most: int | None) -> int:

@@ -10,7 +10,6 @@ import msgspec
 
 from pivot.actors.mailbox import MailboxStatistics
 from pivot.actors.member import Member
-from pivot.actors.ref import Ref
 from pivot.config import Config
 from pivot.core.notices import (
     CaughtUp,
@@ -24,10 +23,11 @@ from pivot.core.notices import (
     Rejected,
     StorageRefused,
 )
-from pivot.core.questions import CollectionInfo, Describe, StoreInfo
+from pivot.core.questions import CollectionInfo
 from pivot.core.store import CONFLICTS_MAX
 from pivot.legacy.leader import WEAKER
 from pivot.server.roster import NodeStatus, Roster, rfc3339
+from pivot.server.stores import Stores
 from pivot.transport.choosing import ChoosingTransport
 from pivot.transport.version import agree
 from pivot.types import Address, Epoch, StoreId
@@ -122,18 +122,19 @@ class StatusBoard:
     """Remembers what the notices of a member said."""
 
     def __init__(
-        self, member: Member, *, roster: Roster, transport: ChoosingTransport, durability: str, peers_max: int
+        self, stores: Stores, *, roster: Roster, transport: ChoosingTransport, durability: str, peers_max: int
     ) -> None:
-        """Listen to a member from now on.
+        """Listen to the server's own member from now on, and to others when told so.
 
         Args:
-            member: whose notices.
+            stores: whose status it is.
             roster: the nodes that are registered with it.
             transport: knows what its leaders speak.
             durability: of its engine.
             peers_max: most peers that are remembered; the oldest is forgotten.
         """
-        self._member = member
+        self._stores = stores
+        self._member = stores.own
         self._roster = roster
         self._transport = transport
         self._durability = durability
@@ -144,6 +145,10 @@ class StatusBoard:
         self._whole: dict[str, bool] = {}
         self._whole_ns: dict[str, int] = {}
         self._lost_updates = deque[Conflict](maxlen=CONFLICTS_MAX)
+        self.listen(stores.own)
+
+    def listen(self, member: Member) -> None:
+        """Remember what this member says, too."""
         member.on_notice(self._notice)
 
     def _notice(self, notice: Notice) -> None:
@@ -191,6 +196,10 @@ class StatusBoard:
         leaders = dict.fromkeys(Address(url) for url in self._member.config.upstreams().values() if url)
         return {url: self._peers[url].healthy if url in self._peers else None for url in leaders}
 
+    def peers(self) -> tuple[PeerStatus, ...]:
+        """Everybody the server knows."""
+        return tuple(self._peers.values())
+
     def lost_updates(self) -> tuple[Conflict, ...]:
         """The newest lost updates, oldest first: the version that won, and the one whose writer it had not seen."""
         return tuple(self._lost_updates)
@@ -202,9 +211,8 @@ class StatusBoard:
             ActorError: it does not answer.
             DeadlineError: it does not answer in time.
         """
-        info = await Ref(self._member).ask(Describe(), deadline_s=deadline_s)
-        assert isinstance(info, StoreInfo), info
-        config = self._member.config
+        info = await self._stores.describe(deadline_s=deadline_s)
+        config = self._stores.config
         leader = self._peers.get(Address(config.cluster_url))
         version = self._transport.spoken.get(Address(config.cluster_url))
         return Status(
@@ -227,9 +235,9 @@ class StatusBoard:
             collections=info.collections,
             weaker=self._weaker(),
             lags=tuple(self._lag(each) for each in info.collections if each.follows),
-            peers=tuple(self._peers.values()),
+            peers=self.peers(),
             readingFrom=tuple(peer for peers in self._reading_from.values() for peer in peers),
-            mailboxes=self._member.statistics(),
+            mailboxes=self._mailboxes(),
         )
 
     def _weaker(self) -> dict[Address, tuple[str, ...]]:
@@ -243,6 +251,14 @@ class StatusBoard:
             self._whole_ns[info.path] = now_ns
         since_ns = self._whole_ns.get(info.path)
         return Lag(info.path, entries, -1.0 if since_ns is None else (now_ns - since_ns) / 1e9)
+
+    def _mailboxes(self) -> dict[str, MailboxStatistics]:
+        own, *others = self._stores.members
+        return own.statistics() | {
+            f"{name} at {member.id}": statistics
+            for member in others
+            for name, statistics in member.statistics().items()
+        }
 
 
 def role_of(config: Config) -> str:

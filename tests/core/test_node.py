@@ -170,12 +170,24 @@ def test_a_late_welcome_counts() -> None:
     assert node.state is State.LIVE
 
 
-def test_a_collection_that_is_not_led_there_is_reported_and_stays_silent() -> None:
+def test_a_collection_that_is_not_led_there_is_reported_once_and_stays_silent() -> None:
     node = greeting()
-    effects = run(node, welcome(USERS))
-    assert notices(effects)[1:] == [PeerRefused(LEADER, "collection 'settings' is not led there")]
+    run(node, welcome(USERS))
     assert run(node, received(page(5, collection=SETTINGS))) == []
-    assert {body.collection for body in only(sent(run(node, TimerFired(ALIVE))), Ack)} == {USERS}
+    effects = run(node, TimerFired(ALIVE))
+    assert {body.collection for body in only(sent(effects), Ack)} == {USERS}
+    assert notices(effects) == [PeerRefused(LEADER, "collection 'settings' is not led there")]
+    assert notices(run(node, TimerFired(ALIVE))) == []
+
+
+def test_a_leader_with_two_stores_welcomes_twice_and_both_are_followed() -> None:
+    node = greeting(cluster="ours")
+    run(node, welcome(USERS))
+    assert {body.collection for body in only(sent(run(node, welcome(SETTINGS, USERS))), Subscribe)} == {SETTINGS}
+    effects = run(node, TimerFired(ALIVE))
+    assert {body.collection for body in only(sent(effects), Ack)} == {USERS, SETTINGS}
+    assert notices(effects) == []
+    assert run(node, welcome(SETTINGS, cluster="theirs")) == []
 
 
 @pytest.mark.parametrize(

@@ -8,12 +8,9 @@ from typing import Any, Final
 
 import trio
 
-from pivot.actors.entropy import SystemEntropy
-from pivot.actors.wallclock import system_clock
+from pivot import Server, Storage, setup
 from pivot.client import Client
 from pivot.config import Config, Key, Knobs
-from pivot.engine.sqlite import SqliteEngine
-from pivot.server.server import Server
 from pivot.transport.http_client import HttpClient
 from simulator.live.proxy import Proxy
 from tests.e2e.servers import running, until
@@ -205,18 +202,10 @@ async def test_two_nodes_of_ours_share_everything_through_such_a_leader() -> Non
 @asynccontextmanager
 async def kept(folder: Path, leader: str) -> AsyncGenerator[Client]:
     """A node of ours on disk."""
-    entropy = SystemEntropy()
-    engine = SqliteEngine(folder, new_id=entropy.new_id, durability="normal")
-    server = Server(following(leader), engine=engine, wall=system_clock, entropy=entropy)
-    stop = trio.Event()
-    async with trio.open_nursery() as nursery:
-
-        async def run(*, task_status: trio.TaskStatus[str]) -> None:
-            await server.run("127.0.0.1:0", shutdown=stop.wait, task_status=task_status)
-
-        async with Client(await nursery.start(run)) as client:
-            yield client
-        stop.set()
+    server = Server(Storage.sqlite(folder))
+    setup(server, following(leader))
+    async with server.running("127.0.0.1:0") as url, Client(url) as client:
+        yield client
 
 
 async def _is(client: Client, **wanted: object) -> bool:
