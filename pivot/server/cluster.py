@@ -25,7 +25,9 @@ from pivot.core.entry import Entry
 from pivot.core.patching import VALUE_BYTES_MAX
 from pivot.core.questions import CollectionInfo, Merged, MergePushed
 from pivot.errors import BadKeyError, BadQueryError
+from pivot.legacy.activities import Activities
 from pivot.legacy.objects import OBJECT_BYTES, base_of, entry_of, tombstone_of
+from pivot.legacy.rest import NOT_FOUND_TEXT, ORIGINATOR_HEADER
 from pivot.paths import check_key, is_glob, matches
 from pivot.server.answers import ASK_DEADLINE_S, answering_errors, json_response
 from pivot.server.encoding import read_value
@@ -35,15 +37,11 @@ from pivot.server.stores import Stores
 from pivot.transport.http_server import error_response
 from pivot.transport.version import VERSION_PATH, our_version
 
-ORIGINATOR_HEADER: Final = "X-Pivot-Originator"
-"""Who made a write, `ip:port`."""
-NOT_FOUND_TEXT: Final = "storage: not found"
-"""What the original answers, with status 500, for a single key that has no entry; its nodes rely on it."""
 _ORIGINATOR = re.compile(r"[A-Za-z0-9_.:\[\]-]{1,255}", re.ASCII)
 _DIGITS_MAX: Final = 19
 
 
-def add_cluster_routes(app: QuartTrio, stores: Stores, puller: Puller) -> None:
+def add_cluster_routes(app: QuartTrio, stores: Stores, puller: Puller, activities: Activities) -> None:
     """Serve peers of the original."""
 
     @app.get(VERSION_PATH)
@@ -52,7 +50,7 @@ def add_cluster_routes(app: QuartTrio, stores: Stores, puller: Puller) -> None:
 
     _add_triggers(app, stores, puller)
     if "2.0" in stores.config.protocols:
-        _add_data(app, stores)
+        _add_data(app, stores, activities)
 
 
 def _add_triggers(app: QuartTrio, stores: Stores, puller: Puller) -> None:
@@ -75,12 +73,14 @@ def _add_triggers(app: QuartTrio, stores: Stores, puller: Puller) -> None:
         return Response(b"", status=HTTPStatus.OK)
 
 
-def _add_data(app: QuartTrio, stores: Stores) -> None:
+def _add_data(app: QuartTrio, stores: Stores, activities: Activities) -> None:
     @app.get("/_pivot/activity/<path:name>")
     @answering_errors
     async def activity(name: str) -> Response:
         path = _collection(stores, name)
-        return _unknown(name) if path is None else json_response({"lastEntry": (await _info(stores, path)).newest})
+        if path is None:
+            return _unknown(name)
+        return json_response({"lastEntry": activities.of(path, (await _info(stores, path)).newest)})
 
     @app.get("/_pivot/pivot/<path:name>")
     @answering_errors
