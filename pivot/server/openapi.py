@@ -20,7 +20,7 @@ from pivot.server.answers import json_response
 from pivot.server.backup import BACKUP_PATH
 from pivot.server.items import AnyItem
 from pivot.server.operating import LostUpdate
-from pivot.server.root import PAGE_KEYS_MAX, PAGE_MAX, Filters, Info, KeysPage, State
+from pivot.server.root import PAGE_KEYS_MAX, PAGE_MAX, FiltersInfo, Info, KeysPage, State
 from pivot.server.status import Status
 from pivot.transport.http import NDJSON
 from pivot.transport.http_server import JSON
@@ -74,7 +74,7 @@ _READ: Final = {400: Refusal}
 _ABSENT: Final = {404: Refusal}
 _CONFIRMED: Final = ("ack", "timeout")
 ROUTES: Final = (
-    Route("get", "/", "Names of entries, or what the server is", {200: (KeysPage, Info, State, Filters), **_READ},
+    Route("get", "/", "Names of entries, or what the server is", {200: (KeysPage, Info, State, FiltersInfo), **_READ},
           query=("api", "page", "limit", "filter")),
     Route("get", "/{key}", "An entry, or those that a glob matches",
           {200: (AnyItem, list[AnyItem]), **_READ, **_ABSENT}),
