@@ -36,6 +36,10 @@ from typing import cast
 class PivotError(Exception):
     """Everything this package raises on purpose."""
 
+    def _render_traceback_(self) -> list[str]:  # pyright: ignore[reportUnusedFunction] - a notebook calls it
+        """What a notebook shows below the cell: the message, for it names the thing, the value and the limit."""
+        return [f"{type(self).__name__}: {self}"]
+
 
 class MisuseError(PivotError):
     """The caller asked for something that cannot be; nothing was done."""

@@ -40,11 +40,15 @@ from pivot.types import Now
 
 
 def merge_pushed(store: Store, now: Now, to: ReplyTo, question: MergePushed) -> list[Effect]:
-    """As the leader: take what is greater, refuse what we cannot judge, and say so row by row."""
+    """As the leader: take what is greater, refuse what we cannot judge, and say so row by row.
+
+    Of a sender that cannot say what it has seen, a row that may have been deleted, and its tombstone collected, is
+    refused.
+    """
     collection = store[question.collection]
     decision = Decision(store, to)
     retention = collection.peek_retention()
-    if question.seen < retention.floor:
+    if question.seen is not None and question.seen < retention.floor:
         if retention != collection.retention:  # not kept yet: what we answer stands or falls with that commit
             decision.stage(SetRetention(collection.path, retention))
         return decision.effects(Missed(retention.floor, retention.collected))
@@ -54,8 +58,11 @@ def merge_pushed(store: Store, now: Now, to: ReplyTo, question: MergePushed) -> 
         row = collection.peek(entry.key)
         stranger = store.stranger(collection, entry)
         ahead = _ahead(store, now, entry, collected=retention.collected)
-        if stranger or ahead:
-            refusal = stranger or ahead
+        perhaps_deleted = ""
+        if question.seen is None and row is None and not entry.deleted and entry.stamp <= retention.collected:
+            perhaps_deleted = f"stamp {entry.stamp} is not above {retention.collected}: it may have been deleted since"
+        refusal = stranger or ahead or perhaps_deleted
+        if refusal:
             rejected.append(RowRejected(entry.key, fingerprint(entry), refusal, bool(ahead), row is not None))
             decision.report(Rejected(entry.key, refusal))
             continue

@@ -290,6 +290,7 @@ class Store:
                 entries=len(collection) - collection.tombstones,
                 tombstones=collection.tombstones,
                 head=collection.head,
+                newest=max(collection.newest, collection.retention.collected),
                 place=collection.place,
                 outbox=collection.outbox_size,
                 retention=collection.retention,

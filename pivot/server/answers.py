@@ -13,11 +13,13 @@ from quart import Response, request
 
 from pivot.errors import (
     ActorStoppedError,
+    BadEntryError,
     BadKeyError,
     BadQueryError,
     BadValueError,
     DeadlineError,
     MailboxBusyError,
+    NotRunningError,
     PivotError,
     StorageError,
 )
@@ -28,10 +30,12 @@ ASK_DEADLINE_S: Final = 10.0
 
 _Args = ParamSpec("_Args")
 _STATUS: Final[dict[type[PivotError], HTTPStatus]] = {
+    BadEntryError: HTTPStatus.BAD_REQUEST,
     BadKeyError: HTTPStatus.BAD_REQUEST,
     BadQueryError: HTTPStatus.BAD_REQUEST,
     BadValueError: HTTPStatus.BAD_REQUEST,
     MailboxBusyError: HTTPStatus.TOO_MANY_REQUESTS,
+    NotRunningError: HTTPStatus.SERVICE_UNAVAILABLE,
     StorageError: HTTPStatus.SERVICE_UNAVAILABLE,
     ActorStoppedError: HTTPStatus.GATEWAY_TIMEOUT,
     DeadlineError: HTTPStatus.GATEWAY_TIMEOUT,

@@ -14,13 +14,14 @@ import msgspec
 from quart import Response
 from quart_trio import QuartTrio
 
-from pivot.actors.member import Member
 from pivot.actors.ref import Ref
 from pivot.core.entry import Entry
 from pivot.core.questions import ConfirmFollowers, Decommission, Retained
+from pivot.replies import Item
 from pivot.server.answers import ASK_DEADLINE_S, answering_errors, json_response
-from pivot.server.items import Item, item
+from pivot.server.items import item
 from pivot.server.status import StatusBoard
+from pivot.server.stores import Stores
 from pivot.transport.http_server import error_response
 from pivot.types import StoreId
 
@@ -31,7 +32,7 @@ class Version(msgspec.Struct, frozen=True):
     stamp: int
     origin: StoreId
     deleted: bool
-    entry: Item
+    entry: Item[msgspec.Raw]
 
 
 class LostUpdate(msgspec.Struct, frozen=True):
@@ -42,8 +43,8 @@ class LostUpdate(msgspec.Struct, frozen=True):
     loser: Version
 
 
-def add_operator_routes(app: QuartTrio, member: Member, board: StatusBoard) -> None:
-    """Serve the operator of one member."""
+def add_operator_routes(app: QuartTrio, stores: Stores, board: StatusBoard) -> None:
+    """Serve the operator of one server."""
 
     @app.get("/_pivot/status")
     @answering_errors
@@ -58,15 +59,19 @@ def add_operator_routes(app: QuartTrio, member: Member, board: StatusBoard) -> N
     @app.post("/_pivot/followers/complete")
     @answering_errors
     async def complete() -> Response:
-        await Ref(member).ask(ConfirmFollowers(), deadline_s=ASK_DEADLINE_S)
+        for member in stores.members:
+            await Ref(member).ask(ConfirmFollowers(), deadline_s=ASK_DEADLINE_S)
         return Response(b"", status=HTTPStatus.NO_CONTENT)
 
     @app.delete("/_pivot/followers/<store>")
     @answering_errors
     async def decommission(store: str) -> Response:
-        done = await Ref(member).ask(Decommission(StoreId(store)), deadline_s=ASK_DEADLINE_S)
-        assert isinstance(done, Retained), done
-        if not done.changed:
+        changed = 0
+        for member in stores.members:
+            done = await Ref(member).ask(Decommission(StoreId(store)), deadline_s=ASK_DEADLINE_S)
+            assert isinstance(done, Retained), done
+            changed += done.changed
+        if not changed:
             return error_response(HTTPStatus.NOT_FOUND, f"store {store[:80]!r} does not follow this member")
         return Response(b"", status=HTTPStatus.NO_CONTENT)
 

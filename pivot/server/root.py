@@ -17,14 +17,12 @@ import msgspec
 from quart import Response, request
 from quart_trio import QuartTrio
 
-from pivot.actors.member import Member
-from pivot.actors.ref import Ref
-from pivot.core.questions import Keys, ListKeys
 from pivot.errors import BadQueryError
-from pivot.server.answers import ASK_DEADLINE_S, answering_errors, argument, json_response
+from pivot.server.answers import answering_errors, argument, json_response
 from pivot.server.hub import Hub
 from pivot.server.page import page_response, wants_html
 from pivot.server.status import role_of
+from pivot.server.stores import Stores
 from pivot.types import Epoch, MemberId, StoreId
 
 PAGE_KEYS_MAX: Final = 1000
@@ -85,7 +83,7 @@ class Filters(msgspec.Struct, frozen=True):
     paths: tuple[str, ...]
 
 
-def add_root_route(app: QuartTrio, member: Member, hub: Hub) -> None:
+def add_root_route(app: QuartTrio, stores: Stores, hub: Hub) -> None:
     """Serve `GET /` of one server."""
 
     @app.get("/")
@@ -96,9 +94,9 @@ def add_root_route(app: QuartTrio, member: Member, hub: Hub) -> None:
         page, limit = _number("page", 1, PAGE_MAX), _number("limit", _PAGE_KEYS, PAGE_KEYS_MAX)
         match "keys" if (api := argument("api")) is None else api:
             case "keys":
-                return json_response(await _keys(member, page, limit))
+                return json_response(await _keys(stores, page, limit))
             case "info":
-                return json_response(_info(member))
+                return json_response(_info(stores))
             case "state":
                 pools = tuple(Pool(pattern, count) for pattern, count in hub.statistics().items())
                 return json_response(State(pools, sum(pool.connections for pool in pools)))
@@ -108,8 +106,8 @@ def add_root_route(app: QuartTrio, member: Member, hub: Hub) -> None:
                 raise BadQueryError("api", other, "keys, info, state or filters")
 
 
-def _info(member: Member) -> Info:
-    config = member.config
+def _info(stores: Stores) -> Info:
+    config, member = stores.config, stores.own
     return Info(
         package=version("pivot-trio"),
         role=role_of(config),
@@ -121,11 +119,10 @@ def _info(member: Member) -> Info:
     )
 
 
-async def _keys(member: Member, page: int, limit: int) -> KeysPage:
+async def _keys(stores: Stores, page: int, limit: int) -> KeysPage:
     containing = argument("filter") or ""
-    found = await Ref(member).ask(ListKeys(containing), deadline_s=ASK_DEADLINE_S)
-    assert isinstance(found, Keys), found
-    return KeysPage(found.keys[(page - 1) * limit : page * limit], page, limit, len(found.keys), containing)
+    found = await stores.keys(containing)
+    return KeysPage(found[(page - 1) * limit : page * limit], page, limit, len(found), containing)
 
 
 def _number(name: str, default: int, most: int) -> int:

@@ -5,6 +5,7 @@ Layer: simulator (edge). Data goes to stdout, talk to stderr. Exit codes: 0 noth
 
 import json
 import sys
+from functools import partial
 from pathlib import Path
 
 from simulator.commands.fuzz import nemeses_of
@@ -51,14 +52,15 @@ def shrink(file: Path, *, out: Path | None, tries: int, seconds: float, runtime:
     if tries < 1 or not seconds > 0:
         raise BadPlanError("bounds", f"are {tries} tries and {seconds:g} s, both must be more than 0")
     plan = Plan.load(file)
-    found = examine(plan, runtime=runtime)
+    examining = partial(examine, runtime=runtime)
+    found = examining(plan)
     if not found.violations:
         if as_json:
             print(json.dumps({"seed": plan.seed, "hash": found.hash, "verdict": found.verdict}))
         else:
             print(f"verdict {found.verdict}: nothing to shrink")
         return 0
-    shrunk = shrink_and_explain(plan, found, Bounds(tries=tries, seconds=seconds), runtime=runtime)
+    shrunk = shrink_and_explain(plan, found, Bounds(tries=tries, seconds=seconds), examining=examining)
     out = out or file.with_suffix(".shrunk.json")
     _save(shrunk.plan, out)
     if not as_json:

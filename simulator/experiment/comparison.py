@@ -10,6 +10,7 @@ import msgspec
 
 from simulator.experiment.outcome import Outcome
 from simulator.experiment.plan import Plan
+from simulator.experiment.wording import describe
 from simulator.world.divergence import first_divergence
 
 _LINES_MAX = 20
@@ -60,7 +61,7 @@ def compare(one: tuple[Plan, Outcome], other: tuple[Plan, Outcome]) -> Compariso
     for name in Plan.__struct_fields__:
         if name != "steps":
             add(f"plan, {name}", getattr(plan, name), getattr(plan_, name))
-    steps, steps_ = ([msgspec.json.encode(step).decode() for step in each.steps] for each in (plan, plan_))
+    steps, steps_ = ([f"{step.at_s:g} s {describe(step.operation)}" for step in each.steps] for each in (plan, plan_))
     rows += [("step", step, "-") for step in steps if step not in steps_]
     rows += [("step", "-", step) for step in steps_ if step not in steps]
     add("hash", outcome.hash, outcome_.hash)

@@ -7,19 +7,17 @@ and no later fault happens (clients go on), and so for each later moment that wa
 the latest first, then by bisection, to a millisecond, between the last that fails and the one before it.
 """
 
-from collections.abc import Iterator
-from functools import partial
+from collections.abc import Callable, Iterator
 from typing import Final, final
 
 import msgspec
-from msgspec.structs import fields, replace
+from msgspec.structs import replace
 
 from simulator.experiment.examination import Examination, Symptom, examine
-from simulator.experiment.operations import Delete, Operation, Push, Read, Write
 from simulator.experiment.plan import Plan, Step
 from simulator.experiment.shrink import Bounds, Trying, shrink
 from simulator.experiment.simpler import changed, is_fault, repairs
-from simulator.runtimes.base import RuntimeName
+from simulator.experiment.wording import as_json, describe
 
 _ENTRIES_MAX: Final = 30
 _RESOLUTION_S: Final = 0.001
@@ -52,6 +50,7 @@ class Shrunk(msgspec.Struct, frozen=True, kw_only=True):
         steps_before: how many steps there were.
         tries: how many plans were played.
         seconds: how long it took, s.
+        hash: of the run of the small plan; empty when playing it raises.
     """
 
     plan: Plan
@@ -62,12 +61,21 @@ class Shrunk(msgspec.Struct, frozen=True, kw_only=True):
     steps_before: int
     tries: int
     seconds: float
+    hash: str = ""
 
 
-def shrink_and_explain(plan: Plan, found: Examination, bounds: Bounds, *, runtime: RuntimeName = "kernel") -> Shrunk:
-    """Shrink a plan by the worst of what was found in its run, and explain what is left."""
+def shrink_and_explain(
+    plan: Plan, found: Examination, bounds: Bounds, *, examining: Callable[[Plan], Examination] = examine
+) -> Shrunk:
+    """Shrink a plan by the worst of what was found in its run, and explain what is left.
+
+    Args:
+        plan: what fails.
+        found: how.
+        bounds: what shrinking may cost.
+        examining: says what comes of a plan.
+    """
     symptom = found.symptoms[0]
-    examining = partial(examine, runtime=runtime)
     trying = Trying(symptom, bounds, examining=examining)
     small = shrink(plan, trying)
     explaining = Trying(symptom, _EXPLAINING, examining=examining)
@@ -83,6 +91,7 @@ def shrink_and_explain(plan: Plan, found: Examination, bounds: Bounds, *, runtim
         steps_before=len(plan.steps),
         tries=trying.tries + explaining.tries,
         seconds=trying.seconds,
+        hash=again.hash,
     )
 
 
@@ -112,29 +121,6 @@ def repaired(plan: Plan, at_s: float) -> Plan:
     kept = [step for step in plan.steps if step.at_s <= at_s or not is_fault(step.operation)]
     kept += [Step(at_s, operation) for operation in repairs(plan.members)]
     return replace(plan, steps=tuple(sorted(kept, key=lambda step: step.at_s)))
-
-
-def describe(operation: Operation) -> str:
-    """An operation in words."""
-    match operation:
-        case Write():
-            return f"{operation.member}: write {operation.key} = {_json(operation.value)}"
-        case Push():
-            return f"{operation.member}: push {_json(operation.value)} to {operation.pattern}"
-        case Delete():
-            return f"{operation.member}: delete {operation.pattern}"
-        case Read():
-            return f"{operation.member}: read {operation.key}"
-        case _:
-            return _by_fields(operation)
-
-
-def _by_fields(operation: Operation) -> str:
-    defaults = {field.name: field.default for field in fields(operation)}
-    said = {name: getattr(operation, name) for name in defaults if name != "member"}
-    member = getattr(operation, "member", None)
-    details = "".join(f" {name}={_json(value)}" for name, value in said.items() if value != defaults[name])
-    return f"{'' if member is None else f'{member}: '}{operation.__struct_config__.tag}{details}"
 
 
 def _entries(plan: Plan, trying: Trying) -> Iterator[Entry]:
@@ -167,10 +153,6 @@ def _without(plan: Plan, trying: Trying) -> str:
 
 def _difference(value: object, default: object) -> str:
     if not isinstance(value, msgspec.Struct):
-        return value if isinstance(value, str) else _json(value)
+        return value if isinstance(value, str) else as_json(value)
     names = [name for name in value.__struct_fields__ if getattr(value, name) != getattr(default, name)]
-    return ", ".join(f"{name} {_json(getattr(value, name))}" for name in names)
-
-
-def _json(value: object) -> str:
-    return msgspec.json.encode(value).decode()
+    return ", ".join(f"{name} {as_json(getattr(value, name))}" for name in names)

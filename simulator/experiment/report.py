@@ -4,10 +4,12 @@ Layer: simulator/experiment. Start at `Report.of`; `html` and `markdown` show th
 """
 
 from collections.abc import Iterable, Sequence
+from importlib.metadata import version
 from typing import Final, final
 
 import msgspec
 from jinja2 import Environment, PackageLoader, StrictUndefined
+from markupsafe import Markup
 
 from simulator.experiment.archive import Archive
 from simulator.experiment.recipe import card
@@ -88,15 +90,22 @@ class Report(msgspec.Struct, frozen=True):
             more=tally.failed - len(failures),
         )
 
-    def html(self) -> str:
-        """One page that needs no other file."""
+    def html(self, *, picture: str = "") -> str:
+        """One page that needs no other file; `picture` is an SVG element for its top."""
+        return self._render("report.html", picture)
+
+    def fragment(self, *, picture: str = "") -> str:
+        """What is on the page, for a place in another one."""
+        return self._render("report_body.html", picture)
+
+    def _render(self, template: str, picture: str) -> str:
         environment = Environment(
             loader=PackageLoader("simulator.experiment", "."),
             autoescape=True,
             undefined=StrictUndefined,
             trim_blocks=True,
         )
-        return environment.get_template("report.html").render(report=self)
+        return environment.get_template(template).render(report=self, picture=Markup(picture))  # noqa: S704 - it is SVG
 
     def markdown(self) -> str:
         """The same as Markdown."""
@@ -125,6 +134,8 @@ def _summary(archive: Archive, tally: Tally) -> dict[str, str]:
         **({"planted bug": task.bug} if task.bug else {}),
         "events": f"{tally.events:,}",
         "failures": str(tally.failed),
+        "hash": f"{tally.hash}, over the hashes of all runs",
+        "code": f"pivot {version('pivot-trio')}",
     }
 
 

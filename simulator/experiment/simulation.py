@@ -216,7 +216,7 @@ class Run:
         written = ", ".join(f"{fates[fate]} {fate}" for fate in ("won", "superseded", "gone", "lost"))
         return [
             f"verdict {self.verdict}, converged {when}",
-            f"acknowledged changes: {len(outcome.ledger)} ({written}), conflicts reported {outcome.conflicts}",
+            f"acknowledged changes: {len(outcome.ledger)} ({written}), conflicts reported {len(outcome.conflicts)}",
             f"seed {self.seed}, hash {self.hash}, {outcome.events} events, {outcome.network.sent} messages",
             "reached: " + (", ".join(f"{what} {count}" for what, count in outcome.reached.items()) or "nothing"),
             *(f"{violation.checker}: {violation.sentence}" for violation in self.violations),

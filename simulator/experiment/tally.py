@@ -7,6 +7,7 @@ how many of those it touched anything.
 """
 
 from collections import Counter
+from hashlib import blake2b
 from typing import final
 
 import msgspec
@@ -55,6 +56,7 @@ class Tally:
         self.reached: Counter[str] = Counter()
         self.reached_in: Counter[str] = Counter()
         self.checkers: Counter[str] = Counter()
+        self._hashes: dict[int, str] = {}
         self._used: Counter[str] = Counter()
         self._plans: Counter[str] = Counter()
         self._potent: Counter[str] = Counter()
@@ -64,6 +66,7 @@ class Tally:
         """One more."""
         self.trials += 1
         self.events += trial.events
+        self._hashes[trial.seed] = trial.hash
         self.verdicts[trial.verdict] += 1
         if trial.symptom is not None:
             self.failed += 1
@@ -75,6 +78,12 @@ class Tally:
             self._plans[kind] += 1
             self._effects[kind] += effect
             self._potent[kind] += effect > 0
+
+    @property
+    def hash(self) -> str:
+        """Over the hashes of all runs, by seed: equal for equal campaigns, whoever played them."""
+        said = "".join(f"{seed} {self._hashes[seed]}\n" for seed in sorted(self._hashes))
+        return blake2b(said.encode(), digest_size=16).hexdigest()
 
     def potency(self) -> list[Potency]:
         """What each kind of fault did that was played."""

@@ -3,6 +3,7 @@
 Layer: simulator/experiment. Everything here is plain data that crosses processes and machines. Start at `try_seed`.
 """
 
+from functools import partial
 from typing import Final, final
 
 import msgspec
@@ -108,8 +109,10 @@ def try_seed(task: Task, seed: int) -> Trial:
                 sentence=f"two runs of the plan differ: {where}",
                 plan=plan,
             )
-        shrunk = shrink_and_explain(plan, found, task.shrinking, runtime=task.runtime) if task.shrinking.tries else None
-        return _trial(seed, plan, found, shrunk)
+        if not task.shrinking.tries:
+            return _trial(seed, plan, found)
+        examining = partial(examine, runtime=task.runtime)
+        return _trial(seed, plan, found, shrink_and_explain(plan, found, task.shrinking, examining=examining))
 
 
 def kinds_of(plan: Plan) -> dict[str, int]:

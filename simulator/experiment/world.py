@@ -33,7 +33,7 @@ from simulator.experiment.operations import (
     Workload,
     Write,
 )
-from simulator.experiment.outcome import Outcome
+from simulator.experiment.outcome import LostUpdate, Outcome
 from simulator.experiment.plan import Plan
 from simulator.runtimes import kernel
 from simulator.runtimes.base import Runtime, RuntimeName
@@ -113,6 +113,7 @@ class World:
         slowest_s = max((s.operation.trouble.slow_s for s in plan.steps if isinstance(s.operation, SetDisk)), default=0)
         self._clients = Clients(heap, self._trace, patience_ns=PATIENCE_NS + round(4e9 * slowest_s))
         self._losses = Losses()
+        self._conflicts: list[LostUpdate] = []
         self._counts: Counter[str] = Counter()
         self._observer = Observer(plan, heap, self._network)
         self._nemesis = Nemesis(
@@ -205,6 +206,8 @@ class World:
         match notice:
             case Conflict():
                 self._counts["conflicts"] += 1
+                winner, loser = notice.winner, notice.loser
+                self._conflicts.append(LostUpdate(member, winner.key, winner.stamp, loser.stamp))
             case Reissued():
                 self._losses.note_reissue(notice.key, notice.before, notice.after)
                 self._losses.appeared[notice.key, notice.after] = None
@@ -277,7 +280,7 @@ class World:
             records=tuple(self._clients.records),
             late=tuple(self._clients.late),
             ledger=tuple(ledger(self._clients.records, final_stamps(there), self._losses)),
-            conflicts=self._counts["conflicts"],
+            conflicts=tuple(self._conflicts),
             observations=self._observer.observations(),
             losses=self._losses,
             broken=tuple(self._broken),

@@ -7,7 +7,7 @@ from typing import Final
 
 from simulator.experiment.simulation import Run
 from simulator.figures.bars import outages
-from simulator.figures.picture import Picture, need_trace, shorten
+from simulator.figures.picture import Picture, need_trace, shorten, signature
 from simulator.figures.plotting import Chart, chart, mark_time
 
 CLIENTS_MAX: Final = 60
@@ -35,7 +35,12 @@ def plot(run: Run) -> Chart:
     clients = sorted(every, key=lambda each: (run.plan.members.index(each[1]), each[0]))[:CLIENTS_MAX]
     note = f"{len(clients)} of {len(every)} clients" if len(clients) < len(every) else ""
     with chart(
-        run, "Who was answered, and when", height=1.9 + 0.32 * max(len(clients), 1), left=1.9, below=1.0, note=note
+        signature(run),
+        "Who was answered, and when",
+        height=1.9 + 0.32 * max(len(clients), 1),
+        left=1.9,
+        below=1.0,
+        note=note,
     ) as c:
         axes = c.axes[0]
         axes.barh(range(len(clients)), run.outcome.ended_s, height=0.6, color="#eef2f6", zorder=0.5)

@@ -10,7 +10,7 @@ import msgspec
 from pivot.core.entry import Entry
 from simulator.experiment.simulation import Run
 from simulator.experiment.timeline import Change, Timeline, apply
-from simulator.figures.picture import Picture, need_trace
+from simulator.figures.picture import Picture, need_trace, signature
 from simulator.figures.plotting import Chart, chart, mark_time
 
 
@@ -45,7 +45,7 @@ def plot(run: Run) -> Chart:
     need_trace(run, "a divergence curve")
     found = measure(run)
     at = [distance.at_s for distance in found]
-    with chart(run, "How far apart the members were", height=4.6, rows=3) as drawn:
+    with chart(signature(run), "How far apart the members were", height=4.6, rows=3) as drawn:
         states, keys, stale = drawn.axes
         for axes, values, label, colour in (
             (states, [d.states for d in found], "distinct\nstates", "#1f4e8c"),

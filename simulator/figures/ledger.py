@@ -7,7 +7,7 @@ from typing import Final
 
 from simulator.experiment.history import Fate
 from simulator.experiment.simulation import Run
-from simulator.figures.picture import Picture
+from simulator.figures.picture import Picture, signature
 from simulator.figures.plotting import Chart, chart, mark_time
 
 _STYLES: Final[dict[Fate, tuple[str, str, str]]] = {
@@ -36,7 +36,7 @@ def plot(run: Run) -> Chart:
     lines = [line for line in run.ledger if line.by]
     note = f"{_LINKS_MAX} of {len(lines)} lines to what superseded are drawn" if len(lines) > _LINKS_MAX else ""
     with chart(
-        run,
+        signature(run),
         "What became of every acknowledged change",
         height=2.1 + 0.3 * min(len(members), 30),
         left=1.0,

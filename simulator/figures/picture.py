@@ -28,6 +28,11 @@ class Picture(msgspec.Struct, frozen=True):
 
     svg: str
 
+    @property
+    def inline(self) -> str:
+        """It as an element that can stand in a page: without the prologue of a file of its own."""
+        return self.svg[self.svg.index("<svg") :]
+
     def save(self, file: Path | str) -> None:
         """Write it as an SVG file."""
         Path(file).write_text(self.svg, encoding="utf-8")
@@ -43,7 +48,12 @@ class Picture(msgspec.Struct, frozen=True):
 
 def signature(run: Run) -> str:
     """Which run a picture shows, and of which version of the code."""
-    return f"seed {run.seed} · hash {run.hash[:12]} · pivot {version('pivot-trio')}"
+    return sign(f"seed {run.seed}", run.hash)
+
+
+def sign(seeds: str, *hashes: str) -> str:
+    """The line in the corner: seeds, hash and version."""
+    return f"{seeds} · hash {' and '.join(each[:12] for each in hashes)} · pivot {version('pivot-trio')}"
 
 
 def need_trace(run: Run, picture: str) -> None:

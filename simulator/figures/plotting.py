@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, Final, final
 from simulator.errors import FigureError
 from simulator.experiment.simulation import Run
 from simulator.figures.bars import cuts
-from simulator.figures.picture import INK, MUTED, PANEL, Picture, signature
+from simulator.figures.picture import INK, MUTED, PANEL, Picture
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -24,6 +24,8 @@ WIDTH_IN: Final = 9.6
 SHADES: Final = ("#1f4e8c", "#f2b15c", "#2a6f4e", "#bfe3f2", "#8a2c5a", "#d9c441", "#4a4f56", "#c9b8ea")
 HATCHES: Final = ("", "//", "..", "\\\\", "xx", "--", "oo", "++")
 """Colours, dark and light in turn so that grey tells neighbours apart, and patterns for when they begin again."""
+_LETTERS: Final = 150
+"""What fits into a line at the bottom."""
 _RC: "dict[RcKeyType, Any]" = {
     "svg.hashsalt": "pivot",  # ids in the text are the same in each process
     "svg.fonttype": "none",  # text stays text
@@ -61,14 +63,15 @@ class Chart:
 
 @contextmanager
 def chart(
-    run: Run, title: str, *, height: float, left: float = 0.9, below: float = 0.66, rows: int = 1, note: str = ""
+    signed: str, title: str, *, height: float, left: float = 0.9, below: float = 0.66, rows: int = 1, note: str = ""
 ) -> Generator[Chart, None, None]:
     """Draw in the block; afterwards the chart has its picture.
 
     Args:
-        run: which is signed for.
+        signed: what is in the corner; see `signature`.
         title: what it shows.
-        height: inches; the width is `WIDTH_IN`. No layout engine: its solver need not give the same bytes each time.
+        height: inches; the width is `WIDTH_IN`. No layout engine: the solver behind `constrained` orders its variables
+            by memory address, so that places differ in their last bits, and with them the ids of clip paths.
         left: room for labels, inches.
         below: room for labels and a legend, inches.
         rows: how many parts lie above each other, with one time axis.
@@ -79,11 +82,17 @@ def chart(
     """
     try:
         # Needed for charts alone, and slow.
-        from matplotlib import rc_context  # noqa: PLC0415  # pyright: ignore[reportUnknownVariableType]
+        from matplotlib import (  # noqa: PLC0415
+            rc_context,  # pyright: ignore[reportUnknownVariableType]
+            rcdefaults,
+            rcParams,
+        )
         from matplotlib.figure import Figure  # noqa: PLC0415
     except ImportError:
         raise FigureError("charts need matplotlib: pip install 'pivot-trio[notebook]'") from None
-    with rc_context(_RC):
+    with rc_context():
+        rcdefaults()  # whatever styles a notebook or a matplotlibrc has chosen
+        rcParams.update(_RC)
         figure = Figure(figsize=(WIDTH_IN, height), facecolor=PANEL)
         figure.subplots_adjust(
             left=left / WIDTH_IN, right=1 - 0.2 / WIDTH_IN, bottom=below / height, top=1 - 0.36 / height, hspace=0.14
@@ -92,9 +101,10 @@ def chart(
         axes[0].set_title(title)
         drawn = Chart(figure, axes)
         yield drawn
-        figure.text(0.995, 0.004, signature(run), ha="right", va="bottom", color=MUTED, fontsize=8)
+        figure.text(0.995, 0.004, signed, ha="right", va="bottom", color=MUTED, fontsize=8)
         if note:
-            figure.text(0.005, 0.004, note, ha="left", va="bottom", color=MUTED, fontsize=8)
+            beside = 0.16 / height if len(note) + len(signed) > _LETTERS else 0.0
+            figure.text(0.005, 0.004 + beside, note, ha="left", va="bottom", color=MUTED, fontsize=8)
         text = StringIO()
         figure.savefig(text, format="svg", facecolor=PANEL, metadata={"Date": None, "Creator": None})
         drawn.picture = Picture(text.getvalue())

@@ -11,7 +11,7 @@ from simulator.errors import FigureError
 from simulator.experiment.simulation import Run
 from simulator.experiment.timeline import Span, Timeline
 from simulator.figures.bars import outages
-from simulator.figures.picture import Picture, need_trace, shorten
+from simulator.figures.picture import Picture, need_trace, shorten, signature
 from simulator.figures.plotting import HATCHES, SHADES, Chart, chart, mark_time
 
 ROWS_MAX: Final = 60
@@ -49,7 +49,11 @@ def plot(run: Run, *, keys: Sequence[str] = ()) -> Chart:
         note += f", {len(members)} of {len(run.plan.members)} members"
     rows = {(key, member): place for place, (key, member) in enumerate((k, m) for k in shown for m in members)}
     with chart(
-        run, "Which version each member showed", height=2.2 + 0.24 * len(rows) + 0.1 * len(shown), left=1.9, note=note
+        signature(run),
+        "Which version each member showed",
+        height=2.2 + 0.24 * len(rows) + 0.1 * len(shown),
+        left=1.9,
+        note=note,
     ) as c:
         axes = c.axes[0]
         for key in shown:

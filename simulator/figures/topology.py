@@ -13,7 +13,7 @@ from simulator.experiment.simulation import Run
 from simulator.experiment.timeline import Timeline
 from simulator.experiment.world import same_versions
 from simulator.figures.bars import cuts, outages
-from simulator.figures.picture import Picture, need_trace, shorten
+from simulator.figures.picture import Picture, need_trace, shorten, signature
 from simulator.figures.plotting import HATCHES, Chart, chart
 
 MEMBERS_MAX: Final = 200
@@ -53,7 +53,7 @@ def plot(run: Run, at_s: float) -> Chart:
     running = [m for m in run.plan.members if m not in down]
     equal = "all members that run are equal" if len(groups) == 1 else f"{len(groups)} different states"
     with chart(
-        run,
+        signature(run),
         f"At {at_s:g} s: {len(cut)} of {graph.number_of_edges()} links are cut, {equal}",
         height=4.4,
         left=0.2,

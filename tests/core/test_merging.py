@@ -74,6 +74,17 @@ def test_a_pushed_version_is_kept_when_it_is_greater_and_confirmed_either_way() 
     assert told(desk.effects) == [("leader", Changed(USERS, 3))]
 
 
+def test_of_a_sender_that_cannot_say_what_it_has_seen_only_what_may_have_been_deleted_is_refused() -> None:
+    desk = leading_desk(SetRetention(USERS, Retention(floor=4, collected=30)), Row(entry("users/here", 5), 5))
+    late, later, known = entry("users/late", 30), entry("users/later", 31), entry("users/here", 20)
+    merged = desk.ask(MergePushed(USERS, None, (late, later, known)))
+    assert isinstance(merged, Merged)
+    assert [(row.key, row.reason) for row in merged.rejected] == [
+        ("users/late", "stamp 30 is not above 30: it may have been deleted since")
+    ]
+    assert merged.acks == (row_ack(later, 6), row_ack(known, 7))
+
+
 @pytest.mark.parametrize("held", [True, False])
 def test_a_pushed_version_from_the_future_is_rejected_and_the_others_are_kept(held: bool) -> None:
     desk = leading_desk(*[Row(entry("users/a", 7), 1)] * held)

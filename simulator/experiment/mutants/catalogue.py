@@ -243,6 +243,12 @@ RULES: Final = (
         checkers=("resurrection", "broken", "convergence"),
         nemeses=("collect", "crash"),
     ),
+    Mutant(
+        plant=rules.a_lost_update_is_not_reported,
+        breaks="G8",
+        checkers=("unreported loss",),
+        nemeses=("partition",),
+    ),
 )
 """Rules of following, lives and collecting."""
 MACHINERY: Final = (
@@ -339,7 +345,7 @@ MACHINERY: Final = (
     ),
     Mutant(
         plant=machinery.reads_are_cached,
-        breaks="G5",
+        breaks="G4",
         checkers=("monotonic reads", "read your writes"),
     ),
     Mutant(
