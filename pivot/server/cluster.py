@@ -29,7 +29,7 @@ from pivot.legacy.activities import Activities
 from pivot.legacy.objects import OBJECT_BYTES, base_of, entry_of, tombstone_of
 from pivot.legacy.rest import NOT_FOUND_TEXT, ORIGINATOR_HEADER
 from pivot.paths import check_key, is_glob, matches
-from pivot.server.answers import ASK_DEADLINE_S, answering_errors, json_response
+from pivot.server.answers import ASK_DEADLINE_S, answering_errors, argument, json_response
 from pivot.server.desk import Desk
 from pivot.server.encoding import read_value
 from pivot.server.items import item
@@ -147,10 +147,10 @@ def _wanted(stores: Stores, puller: Puller) -> tuple[str, ...]:
     Raises:
         BadQueryError: it names no collection.
     """
-    name = request.args.get("key", "")
+    name = argument("key") or ""
     if not name:
         return puller.followed
-    path = _collection(stores, name) or _home(stores, name)
+    path = _collection(stores, name) or (None if is_glob(name) else _home(stores, name))
     if path is None:
         raise BadQueryError("key", name, "a collection: " + ", ".join(stores.config.collections())[:200])
     return tuple({path} & {*puller.followed})
