@@ -90,6 +90,7 @@ class Store:
         self._dirty: dict[str, Collection] = {}
         self._resyncs: dict[str, Resync] = {}
         self._met: dict[tuple[str, int, int], None] = {}
+        self._just_met: list[tuple[str, int, int]] = []
         self._spent: dict[tuple[str, int], None] = {}
         self._tag = int.from_bytes(hashlib.blake2b(store_id.encode(), digest_size=2).digest()) % (1 << _INDEX_TAG_BITS)
         self._seq = seq
@@ -157,6 +158,7 @@ class Store:
             if collection.head > before:
                 grown.append(collection)
         self._dirty.clear()
+        self._just_met.clear()
         return grown
 
     def discard(self) -> None:
@@ -165,6 +167,10 @@ class Store:
             collection.discard()
         self._dirty.clear()
         self._resyncs.clear()
+        for meeting in self._just_met:  # nobody was told: they will meet again
+            self._met.pop(meeting, None)
+        self.conflicts -= len(self._just_met)
+        self._just_met.clear()
 
     # Deciding ----------------------------------------------------------------------------------------------------
 
@@ -224,6 +230,7 @@ class Store:
         if not overwrote_unseen(winner, loser) or meeting in self._met:
             return None
         self._met[meeting] = None
+        self._just_met.append(meeting)
         self.conflicts += 1
         if len(self._met) > CONFLICTS_MAX:
             del self._met[next(iter(self._met))]

@@ -221,6 +221,19 @@ def test_a_lost_update_is_told_once_whichever_side_meets_it() -> None:
     assert store.conflicts == 1
 
 
+def test_a_lost_update_whose_commit_failed_is_told_when_they_meet_again() -> None:
+    store = opened()
+    ours, theirs = entry(stamp=5), entry(stamp=6, prev=0)
+    assert store.conflict(Row(ours, 1), theirs) is not None
+    store.discard()
+    assert store.conflicts == 0
+    assert store.conflict(Row(ours, 1), theirs) is not None
+    store.commit()
+    store.discard()
+    assert store.conflict(Row(ours, 1), theirs) is None
+    assert store.conflicts == 1
+
+
 def test_lost_updates_beyond_the_remembered_ones_are_told_again() -> None:
     store = opened()
     for stamp in range(1, CONFLICTS_MAX + 2):

@@ -56,6 +56,12 @@ def forgot(evidence: Evidence, member: str, key: str, stamp: int, begin_ns: int,
     return False
 
 
+def graves_lost(evidence: Evidence, begin_ns: int, end_ns: int) -> bool:
+    if not evidence.outcome.reached["tombstones collected"]:
+        return False
+    return any(each.excuse and begin_ns <= each.at_ns <= end_ns for each in evidence.outcome.observations.reopenings)
+
+
 def tombstone(evidence: Evidence, key: str) -> int:
     entries = [each.entry for each in evidence.outcome.observations.sightings if not each.withdrawn]
     return max((entry.stamp for entry in entries if entry.key == key and entry.deleted), default=0)
@@ -136,6 +142,8 @@ def replicas(evidence: Evidence) -> Found:
         if (one.member, a.key) != (other.member, b.key) or b.version >= a.version or gone(evidence, a):
             continue
         if a.stamp != b.stamp and covers(evidence, a.key, b.stamp, a.stamp):
+            continue
+        if a.deleted and graves_lost(evidence, one.at_ns, other.at_ns):
             continue
         if not forgot(evidence, one.member, a.key, a.stamp, one.at_ns, other.at_ns):
             what = "resurrection" if a.deleted and not b.deleted else "replica monotonicity"

@@ -95,6 +95,16 @@ class Evidence:
             for at_ns, most in self.forgotten.get((member, key), ())
         )
 
+    def graves_lost(self, tombstone: Entry, begin_ns: int, end_ns: int) -> bool:
+        """Whether nobody may know any more that a tombstone was collected: who knew the floor lost its disk.
+
+        A leader turns away who has not seen what it collected, for as long as it remembers that it did; in its next
+        life a member that was away may bring back what was deleted.
+        """
+        collected = self.outcome.reached.get("tombstones collected", 0) > 0
+        forgets = (each.at_ns for each in self.outcome.observations.reopenings if each.excuse)
+        return tombstone.deleted and collected and any(begin_ns <= at_ns <= end_ns for at_ns in forgets)
+
     def name(self, key: str, stamp: int) -> str:
         """A version as people call it: by the operation that wrote it, if that is known."""
         writers = self.writers.get((key, stamp), ())

@@ -49,4 +49,6 @@ def _is_excused(evidence: Evidence, before: Sighting, after: Sighting) -> bool:
         return True
     if evidence.forgot(before.member, key, before.entry.stamp, before.at_ns, after.at_ns):
         return True
+    if evidence.graves_lost(before.entry, before.at_ns, after.at_ns):
+        return True
     return losses.gone_version(key, before.entry.version)

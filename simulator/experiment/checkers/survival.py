@@ -68,6 +68,7 @@ def _may_follow(evidence: Evidence, grave: Sighting, sighting: Sighting) -> bool
         or (entry.stamp != tombstone.stamp and losses.covers(entry.key, entry.stamp, tombstone.stamp))
         or losses.gone_version(entry.key, tombstone.version)
         or evidence.forgot(sighting.member, entry.key, tombstone.stamp, grave.at_ns, sighting.at_ns)
+        or evidence.graves_lost(tombstone, grave.at_ns, sighting.at_ns)
     )
 
 
