@@ -230,11 +230,9 @@ def test_the_command_refuses_what_cannot_be(option: list[str]) -> None:
 
 
 @pytest.mark.long
-@pytest.mark.timeout(7200)
-@pytest.mark.parametrize("nodes", [1, 2])
-def test_every_schedule_with_two_deviations_of_up_to_two_operations_is_right(nodes: int) -> None:
-    for plan in cases(nodes, 2):
-        for bounds in (Bounds(2, 0, 10**6), Bounds(1, 1, 10**6)):
-            explored = explore(Case(plan, bounds))
-            assert explored.found is None, explored.found
-            assert explored.complete
+@pytest.mark.timeout(1800)
+@pytest.mark.parametrize("plan", cases(1, 1), ids=["at the leader", "at a node"])
+def test_every_schedule_with_a_delay_and_a_fault_is_right(plan: Plan) -> None:
+    explored = explore(Case(plan, Bounds(1, 1, 10**6)))
+    assert explored.found is None, explored.found
+    assert explored.complete
