@@ -20,47 +20,47 @@ from typing import Final
 from quart import Response, request
 from quart_trio import QuartTrio
 
-from pivot.actors.member import Member
 from pivot.actors.ref import Ref
 from pivot.core.entry import Entry
 from pivot.core.patching import VALUE_BYTES_MAX
-from pivot.core.questions import CollectionInfo, Describe, Entries, Get, ListAll, Merged, MergePushed, StoreInfo
+from pivot.core.questions import CollectionInfo, Merged, MergePushed
 from pivot.errors import BadKeyError, BadQueryError
+from pivot.legacy.activities import Activities
 from pivot.legacy.objects import OBJECT_BYTES, base_of, entry_of, tombstone_of
+from pivot.legacy.rest import NOT_FOUND_TEXT, ORIGINATOR_HEADER
 from pivot.paths import check_key, is_glob, matches
 from pivot.server.answers import ASK_DEADLINE_S, answering_errors, argument, json_response
+from pivot.server.desk import Desk
 from pivot.server.encoding import read_value
 from pivot.server.items import item
 from pivot.server.pulling import Puller
+from pivot.server.stores import Stores
 from pivot.transport.http_server import error_response
 from pivot.transport.version import VERSION_PATH, our_version
 
-ORIGINATOR_HEADER: Final = "X-Pivot-Originator"
-"""Who made a write, `ip:port`."""
-NOT_FOUND_TEXT: Final = "storage: not found"
-"""What the original answers, with status 500, for a single key that has no entry; its nodes rely on it."""
 _ORIGINATOR = re.compile(r"[A-Za-z0-9_.:\[\]-]{1,255}", re.ASCII)
 _DIGITS_MAX: Final = 19
 
 
-def add_cluster_routes(app: QuartTrio, member: Member, puller: Puller) -> None:
+def add_cluster_routes(app: QuartTrio, desk: Desk, puller: Puller, activities: Activities) -> None:
     """Serve peers of the original."""
+    stores = desk.stores
 
     @app.get(VERSION_PATH)
     async def say_version() -> Response:
-        return json_response(our_version(member.id, member.config.protocols))
+        return json_response(our_version(stores.own.id, stores.config.protocols))
 
-    _add_triggers(app, member, puller)
-    if "2.0" in member.config.protocols:
-        _add_data(app, member)
+    _add_triggers(app, stores, puller)
+    if "2.0" in stores.config.protocols:
+        _add_data(app, desk, activities)
 
 
-def _add_triggers(app: QuartTrio, member: Member, puller: Puller) -> None:
+def _add_triggers(app: QuartTrio, stores: Stores, puller: Puller) -> None:
     @app.get("/_pivot/pivot")
     @app.get("/_pivot/synchronize/pivot")
     @answering_errors
     async def pull_now() -> Response:
-        paths = _wanted(member, puller)
+        paths = _wanted(stores, puller)
         if not paths:
             return _leads()
         await puller.pull(paths)
@@ -75,39 +75,39 @@ def _add_triggers(app: QuartTrio, member: Member, puller: Puller) -> None:
         return Response(b"", status=HTTPStatus.OK)
 
 
-def _add_data(app: QuartTrio, member: Member) -> None:
-    storage = Ref(member)
+def _add_data(app: QuartTrio, desk: Desk, activities: Activities) -> None:
+    stores = desk.stores
 
     @app.get("/_pivot/activity/<path:name>")
     @answering_errors
     async def activity(name: str) -> Response:
-        path = _collection(member, name)
-        return _unknown(name) if path is None else json_response({"lastEntry": (await _info(storage, path)).newest})
+        path = _collection(stores, name)
+        if path is None:
+            return _unknown(name)
+        return json_response({"lastEntry": activities.of(path, (await _info(stores, path)).newest)})
 
     @app.get("/_pivot/pivot/<path:name>")
     @answering_errors
     async def read_collection(name: str) -> Response:
-        path = _collection(member, name)
+        path = _collection(stores, name)
         if path is None:
             return _unknown(name)
-        question = ListAll(path) if is_glob(path) else Get(path)
-        found = await storage.ask(question, deadline_s=ASK_DEADLINE_S)
-        assert isinstance(found, Entries), found
+        found = await stores.read(path)
         if is_glob(path):
-            return json_response([item(entry) for entry in reversed(found.entries)])
-        if not found.entries:
+            return json_response([item(entry) for entry in reversed(found)])
+        if not found:
             return Response(NOT_FOUND_TEXT, status=HTTPStatus.INTERNAL_SERVER_ERROR, content_type="text/plain")
-        return json_response(item(found.entries[0]))
+        return json_response(item(found[0]))
 
     @app.post("/_pivot/pivot/<path:key>")
     @answering_errors
     async def merge_object(key: str) -> Response:
-        path = _home(member, key)
+        path = _home(stores, key)
         if path is None:
             return _unknown(key)
         writer = _originator()
         body = await read_value(VALUE_BYTES_MAX + OBJECT_BYTES)
-        return await _merge(storage, path, entry_of(body, key=key, writer=writer))
+        return await _merge(desk, path, entry_of(body, key=key, writer=writer))
 
     @app.delete("/_pivot/pivot/<path:key_and_time>")
     @answering_errors
@@ -117,15 +117,17 @@ def _add_data(app: QuartTrio, member: Member) -> None:
             raise BadKeyError(key, "has *: a delete names one entry, since it may not hit what its writer never saw")
         if not (time.isascii() and time.isdigit() and len(time) <= _DIGITS_MAX):
             raise BadQueryError("time", time, "the nanoseconds of a time, after the last separator")
-        path = _home(member, key)
+        path = _home(stores, key)
         if path is None:
             return _unknown(key)
-        return await _merge(storage, path, tombstone_of(key, int(time), writer=_originator()))
+        return await _merge(desk, path, tombstone_of(key, int(time), writer=_originator()))
 
 
-async def _merge(storage: Ref, path: str, entry: Entry) -> Response:
+async def _merge(desk: Desk, path: str, entry: Entry) -> Response:
     """Merge one version of a peer, which cannot say what it had seen."""
-    merged = await storage.ask(MergePushed(path, None, (entry,)), deadline_s=ASK_DEADLINE_S)
+    leads = not desk.stores.config.upstreams()[path]
+    question = MergePushed(path, None, (entry,), desk.filters.pushed([entry]) if leads else ())
+    merged = await Ref(desk.stores.of(path)).ask(question, deadline_s=ASK_DEADLINE_S)
     assert isinstance(merged, Merged), merged
     if not merged.rejected:
         return Response(b"", status=HTTPStatus.OK)
@@ -134,13 +136,12 @@ async def _merge(storage: Ref, path: str, entry: Entry) -> Response:
     return error_response(status, f"entry {entry.key!r}: {refused.reason}")
 
 
-async def _info(storage: Ref, path: str) -> CollectionInfo:
-    info = await storage.ask(Describe(), deadline_s=ASK_DEADLINE_S)
-    assert isinstance(info, StoreInfo), info
+async def _info(stores: Stores, path: str) -> CollectionInfo:
+    info = await stores.describe()
     return next(each for each in info.collections if each.path == path)
 
 
-def _wanted(member: Member, puller: Puller) -> tuple[str, ...]:
+def _wanted(stores: Stores, puller: Puller) -> tuple[str, ...]:
     """The collections that a call to pull is about; none when we lead them.
 
     Raises:
@@ -149,29 +150,29 @@ def _wanted(member: Member, puller: Puller) -> tuple[str, ...]:
     name = argument("key") or ""
     if not name:
         return puller.followed
-    path = _collection(member, name) or (None if is_glob(name) else _home(member, name))
+    path = _collection(stores, name) or (None if is_glob(name) else _home(stores, name))
     if path is None:
-        raise BadQueryError("key", name, "a collection: " + ", ".join(member.config.collections())[:200])
+        raise BadQueryError("key", name, "a collection: " + ", ".join(stores.config.collections())[:200])
     return tuple({path} & {*puller.followed})
 
 
-def _collection(member: Member, name: str) -> str | None:
+def _collection(stores: Stores, name: str) -> str | None:
     """The collection of this name: `things`, `things/` and `things/*` are one, unless `things` is one by itself."""
-    paths = member.config.collections()
+    paths = stores.config.collections()
     if name in paths:
         return name
     base = base_of(name.removesuffix("/"))
     return next((path for path in paths if base_of(path) == base and is_glob(path)), None)
 
 
-def _home(member: Member, key: str) -> str | None:
+def _home(stores: Stores, key: str) -> str | None:
     """The collection that a key belongs to.
 
     Raises:
         BadKeyError: the key is none.
     """
     check_key(key)
-    return next((path for path in member.config.collections() if matches(path, key)), None)
+    return next((path for path in stores.config.collections() if matches(path, key)), None)
 
 
 def _originator() -> str:

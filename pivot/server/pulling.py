@@ -34,17 +34,15 @@ class _Rounds:
 
 @final
 class Puller:
-    """Pulls for the member that runs a server's own storage."""
+    """Pulls for one server; whoever runs it lets it `hear` every notice."""
 
     def __init__(self, stores: Stores) -> None:
-        """Listen to that member from now on."""
+        """Begin with nothing under way."""
         self._stores = stores
-        self._member = member = stores.own
-        self._upstreams = {path: Address(url) for path, url in member.config.upstreams().items() if url}
+        self._upstreams = {path: Address(url) for path, url in stores.config.upstreams().items() if url}
         self._rounds = {url: _Rounds() for url in self._upstreams.values()}
         self._missing: dict[Address, dict[str, None]] = {}
         self._arrived = {url: trio.Event() for url in self._rounds}
-        member.on_notice(self._notice)
 
     @property
     def followed(self) -> tuple[str, ...]:
@@ -52,17 +50,20 @@ class Puller:
         return tuple(self._upstreams)
 
     async def pull(self, paths: Iterable[str]) -> None:
-        """Return when this member has what the leaders of these collections had when it was called, or later.
+        """Return when this server has what the leaders of these collections had when it was called, or later.
 
         Raises:
             DeadlineError: not within `PULL_S`; names the leader.
         """
+        late: list[Address] = []
         async with trio.open_nursery() as nursery:
             for url in dict.fromkeys(self._upstreams[path] for path in paths):
-                nursery.start_soon(self._pull, url)
+                nursery.start_soon(self._pull, url, late)
+        if late:
+            raise DeadlineError(f"leader {late[0]} was not read to its end within {PULL_S:g} s")
 
     async def exchange(self, paths: Iterable[str]) -> None:
-        """As `pull`, and the leaders have what this member had when it was called.
+        """As `pull`, and the leaders have what this server had when it was called.
 
         Raises:
             DeadlineError: not within `PULL_S` for either way.
@@ -73,7 +74,7 @@ class Puller:
         if not await self._stores.wait_confirmed(unconfirmed, timeout_s=PULL_S):
             raise DeadlineError(f"{len(unconfirmed.keys)} entries were not all confirmed within {PULL_S:g} s")
 
-    async def _pull(self, url: Address) -> None:
+    async def _pull(self, url: Address, late: list[Address]) -> None:
         rounds = self._rounds[url]
         came = rounds.begun
         with trio.move_on_after(PULL_S):
@@ -84,15 +85,23 @@ class Puller:
                 await self._round(url)
                 rounds.ended = rounds.begun
                 return
-        raise DeadlineError(f"leader {url} was not read to its end within {PULL_S:g} s")
+        late.append(url)
 
     async def _round(self, url: Address) -> None:
-        paths = tuple(path for path, upstream in self._upstreams.items() if upstream == url)
-        self._missing[url], self._arrived[url] = dict.fromkeys(paths), trio.Event()
-        self._member.pull(paths)
+        theirs = {
+            member: tuple(path for path in member.config.collections() if self._upstreams.get(path) == url)
+            for member in self._stores.members  # a storage that was not attached has nothing to pull
+        }
+        self._missing[url] = dict.fromkeys(path for its in theirs.values() for path in its)
+        self._arrived[url] = trio.Event()
+        if not self._missing[url]:
+            return
+        for member, its in theirs.items():
+            member.pull(its)
         await self._arrived[url].wait()
 
-    def _notice(self, notice: Notice) -> None:
+    def hear(self, notice: Notice) -> None:
+        """A member of the server has said something."""
         if isinstance(notice, CaughtUp) and notice.collection in self._upstreams:
             url = self._upstreams[notice.collection]
             missing = self._missing.get(url, {})
@@ -107,7 +116,7 @@ class Puller:
         for path in paths:
             since = 0
             while True:
-                piece = await Ref(self._member).ask(ReadOutbox(path, since), deadline_s=ASK_DEADLINE_S)
+                piece = await Ref(self._stores.of(path)).ask(ReadOutbox(path, since), deadline_s=ASK_DEADLINE_S)
                 assert isinstance(piece, FeedSlice), piece
                 if not piece.rows:
                     break

@@ -10,6 +10,7 @@ whole, it does not leave a server that answers 200. Start at `Running.run`.
 import inspect
 import logging
 from collections.abc import Awaitable, Callable, Iterable
+from contextlib import suppress
 from functools import partial
 from http import HTTPStatus
 from typing import Final, TypeAlias, final
@@ -29,14 +30,21 @@ from pivot.config import ClientSettings, Config, Key
 from pivot.core.entry import Entry
 from pivot.core.notices import CaughtUp, Notice
 from pivot.engine.base import StorageEngine
-from pivot.errors import BadKeyError
+from pivot.errors import BadKeyError, DeadlineError
+from pivot.legacy.activities import Activities
+from pivot.legacy.leader import OriginalLeader
+from pivot.legacy.rest import Rest
+from pivot.paths import overlap
 from pivot.server.afterwards import AfterWrites
 from pivot.server.answers import ASK_DEADLINE_S
 from pivot.server.backup import add_backup_route
 from pivot.server.cluster import add_cluster_routes
 from pivot.server.data import add_data_routes
+from pivot.server.desk import Desk
 from pivot.server.encoding import add_encoding
+from pivot.server.filters import Filters
 from pivot.server.hub import Hub
+from pivot.server.limits import Janitor
 from pivot.server.openapi import add_openapi_route
 from pivot.server.operating import add_operator_routes
 from pivot.server.page import add_page_routes
@@ -45,6 +53,7 @@ from pivot.server.pulling import Puller
 from pivot.server.registering import register
 from pivot.server.root import add_root_route
 from pivot.server.roster import Roster
+from pivot.server.shown import Show
 from pivot.server.status import StatusBoard
 from pivot.server.statusfeed import STATUS_KEY, StatusFeed
 from pivot.server.storage import Storage
@@ -72,6 +81,8 @@ class Running:
         stores: what it keeps.
         board: what it knows of itself.
         hub: who watches what.
+        roster: who is registered.
+        puller: has what its leaders have, when somebody says so.
         url: where it listens; empty before it does.
     """
 
@@ -83,6 +94,7 @@ class Running:
         wall: WallClock,
         entropy: Entropy,
         listeners: Iterable[Callable[[Notice], None]],
+        filters: Filters,
     ) -> None:
         """Prepare.
 
@@ -92,6 +104,7 @@ class Running:
             wall: its wall clock.
             entropy: its chance.
             listeners: called with every notice; may grow.
+            filters: what judges clients and nodes; may grow.
         """
         self.url = ""
         self._config = config
@@ -111,21 +124,28 @@ class Running:
         self._transports: list[HttpTransport] = []
         self._choosing: list[ChoosingTransport] = []
         self._elsewhere: dict[str, HttpTransport] = {}
-        self.hub = Hub(self._entries)
+        self._filters = filters
+        self.hub = Hub(self._entries, self._show_of)
         keys = tuple(key for key in config.keys if key.database in (None, storage))
+        self._activities = Activities()
+        self._advertised = ""
         own = self._member(_part(config, keys, config.nodes_key), self._name)
         self._own_transport = self._transports[0]
-        self._roster = Roster(own, self._client)
         self._storage = storage
         self._engine = storage.engine(entropy)
         self.stores = Stores(config, own, storage)
+        self.roster = Roster(own, self._client, self._choosing[0], self._activities)
+        self.puller = Puller(self.stores)
         self.board = StatusBoard(
             self.stores,
-            roster=self._roster,
-            spoken=self._choosing[0].spoken,
+            roster=self.roster,
+            transports=self._choosing,
             durability=self._engine.durability,
             peers_max=config.knobs.peers_max,
         )
+        self.stores.before_reads.append(self.before_read)
+        self._desk = Desk(self.stores, filters, wall)
+        self._janitor = Janitor(self.stores, filters.limits, wall)
         self._status = StatusFeed(self.board, wall, deadline_s=ASK_DEADLINE_S)
         self._nodes_known = trio.Event()
         self.app = self._web()
@@ -134,7 +154,14 @@ class Running:
         """A member that runs one storage, connected to everything here."""
         leaders = tuple(Address(url) for url in config.upstreams().values() if url)
         transport = HttpTransport(self._client, leaders=leaders, silence_s=config.knobs.silence_s_max)
-        choosing = ChoosingTransport(transport, self._client, leaders=leaders, allowed=config.protocols)
+
+        def stand_in(leader: Address, nursery: trio.Nursery) -> OriginalLeader:
+            rest = Rest(self._client, leader, writer=leader, originator=lambda: self._advertised)
+            return OriginalLeader(rest, member, nursery=nursery)
+
+        choosing = ChoosingTransport(
+            transport, self._client, original=stand_in, leaders=leaders, allowed=config.protocols
+        )
         self._transports.append(transport)
         self._choosing.append(choosing)
         member = Member(
@@ -193,15 +220,16 @@ class Running:
             for storage in attached:
                 await self.start(storage)
             nursery.start_soon(self.hub.run)
-            nursery.start_soon(self._roster.run)
+            nursery.start_soon(self._janitor.run)
+            nursery.start_soon(self.roster.run)
             nursery.start_soon(self._status.run, self.hub)
             for hook in on_start:
                 await _call(hook)
             async with trio.open_nursery() as web:
                 self.url = await web.start(partial(host, self.app, listen, shutdown=wind_down, grace_s=grace_s))
                 if advertise:
-                    address = self.url.removeprefix("http://") if advertise == "auto" else advertise
-                    nursery.start_soon(partial(register, self.stores, address, known=self._nodes_known))
+                    self._advertised = self.url.removeprefix("http://") if advertise == "auto" else advertise
+                    nursery.start_soon(partial(register, self.stores, self._advertised, known=self._nodes_known))
                 task_status.started(self.url)
             with trio.move_on_after(grace_s) as patience:
                 for hook in reversed(tuple(on_stop)):
@@ -209,6 +237,15 @@ class Running:
             if patience.cancelled_caught:
                 logger.warning("hooks of on_stop took longer than %g s and were cancelled", grace_s)
             nursery.cancel_scope.cancel()
+
+    async def before_read(self, pattern: str) -> None:
+        """Let a read wait, for `sync_on_read` at most, for leaders with which we are not in step."""
+        if not self._config.sync_on_read:
+            return
+        paths = [path for path in self.puller.followed if overlap(path, pattern) and not self.board.is_whole(path)]
+        if paths:
+            with trio.move_on_after(self._config.sync_on_read), suppress(DeadlineError):
+                await self.puller.pull(paths)
 
     async def start(self, storage: Storage) -> None:
         """Start a storage that keys of ours name; no harm when it runs.
@@ -233,22 +270,24 @@ class Running:
     async def _live(self, member: Member, storage: Storage, engine: StorageEngine) -> None:
         """Let a member run its storage until we stop."""
         assert self._nursery is not None, "the server runs"
-        afterwards = AfterWrites(storage.after_writes)
-        member.watch(afterwards.written)
+        for hooks in (storage.after_writes, self._filters.after_writes):
+            afterwards = AfterWrites(hooks)
+            member.watch(afterwards.written)
+            self._nursery.start_soon(afterwards.run)
+        member.watch(self._janitor.written)
         await self._nursery.start(run_member, member, engine)
-        self._nursery.start_soon(afterwards.run)
 
     def _web(self) -> QuartTrio:
         app = QuartTrio("pivot")
         app.config["MAX_CONTENT_LENGTH"] = POST_BYTES_MAX  # what Quart keeps of a body; routes look closer: `read_body`
         app.url_map.merge_slashes = False
-        add_transport_routes(app, self._own_transport, self._elsewhere)
+        add_transport_routes(app, self._own_transport, self._elsewhere, judge=self._filters.pushed)
         add_backup_route(app, self.stores.own)
         add_operator_routes(app, self.stores, self.board)
+        add_cluster_routes(app, self._desk, self.puller, self._activities)
+        add_probe_routes(app, self.board, self.roster, self._own_transport)
         add_page_routes(app)
         add_openapi_route(app)
-        add_cluster_routes(app, self.stores.own, Puller(self.stores))
-        add_probe_routes(app, self.board, self._roster, self._own_transport)
 
         @app.before_request
         async def refuse_what_the_router_misreads() -> Response | None:
@@ -268,18 +307,22 @@ class Running:
             return error_response(HTTPStatus(error.code or 500), error.description or "no reason given")
 
         add_encoding(app)
-        add_root_route(app, self.stores, self.hub)
-        add_data_routes(app, self.stores)
+        add_root_route(app, self._desk, self.hub)
+        add_data_routes(app, self._desk)
         add_subscription_routes(app, self.hub, self._wall)
         return app
 
     async def _entries(self, pattern: str) -> tuple[Entry, ...]:
         """What a subscription to a key or glob begins with."""
-        return (await self._status.entry(),) if pattern == STATUS_KEY else await self.stores.read(pattern)
+        return (await self._status.entry(),) if pattern == STATUS_KEY else await self._desk.watched(pattern)
+
+    def _show_of(self, pattern: str) -> Show | None:
+        return None if pattern == STATUS_KEY else self._desk.show(pattern)
 
     def _notice(self, notice: Notice) -> None:
         if isinstance(notice, CaughtUp) and notice.collection == self._config.nodes_key:
             self._nodes_known.set()
+        self.puller.hear(notice)
         for listener in tuple(self._listeners):
             listener(notice)
 

@@ -11,6 +11,7 @@ from hypothesis import HealthCheck, Phase, given, settings
 from pivot.actors.entropy import SystemEntropy
 from pivot.actors.wallclock import system_clock
 from pivot.config import Config
+from pivot.server.filters import Filters
 from pivot.server.openapi import ROUTES, openapi_document
 from pivot.server.running import Running
 from pivot.server.storage import Storage
@@ -28,10 +29,12 @@ NOT_FOR_OTHERS = {
 
 
 def test_the_document_names_every_route() -> None:
-    running = Running(Config(), Storage.memory(), wall=system_clock, entropy=SystemEntropy(), listeners=())
+    app = Running(
+        Config(), Storage.memory(), wall=system_clock, entropy=SystemEntropy(), filters=Filters(), listeners=()
+    ).app
     routes = [
         (method.lower(), re.sub(r"<[^>]*>", "{}", rule.rule))
-        for rule in running._web().url_map.iter_rules()
+        for rule in app.url_map.iter_rules()
         if not rule.websocket and rule.endpoint != "static"
         for method in (rule.methods or set()) - {"HEAD", "OPTIONS"}
     ]
