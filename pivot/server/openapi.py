@@ -166,7 +166,7 @@ def openapi_document() -> _Schema:
 def _types(answer: Answer) -> tuple[Any, ...]:
     if answer is None or isinstance(answer, str):
         return ()
-    return answer if isinstance(answer, tuple) else (answer,)
+    return answer if isinstance(answer, tuple) else (answer,)  # pyright: ignore[reportUnknownVariableType] - `Any` narrowed
 
 
 def _json(answer: Answer, schema_of: dict[str, _Schema]) -> _Schema:
