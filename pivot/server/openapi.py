@@ -19,9 +19,9 @@ from quart_trio import QuartTrio
 from pivot.core.clock import STAMP_MAX
 from pivot.legacy.objects import Object
 from pivot.paths import KEY_BYTES_MAX
-from pivot.replies import Item
 from pivot.server.answers import json_response
 from pivot.server.backup import BACKUP_PATH
+from pivot.server.items import AnyItem
 from pivot.server.operating import LostUpdate
 from pivot.server.probes import Ready
 from pivot.server.root import PAGE_KEYS_MAX, PAGE_MAX, FiltersInfo, Info, KeysPage, State
@@ -78,12 +78,12 @@ class Route(msgspec.Struct, frozen=True):
 _WRITE: Final = {202: Unconfirmed, 400: Refusal, 413: Refusal, 415: Refusal}
 _READ: Final = {400: Refusal}
 _ABSENT: Final = {404: Refusal}
-_FOUND: Final = (Item[msgspec.Raw], list[Item[msgspec.Raw]])
 _CONFIRMED: Final = ("ack", "timeout")
 ROUTES: Final = (
     Route("get", "/", "Names of entries, or what the server is", {200: (KeysPage, Info, State, FiltersInfo), **_READ},
           query=("api", "page", "limit", "filter")),
-    Route("get", "/{key}", "An entry, or those that a glob matches", {200: _FOUND, **_READ, **_ABSENT}),
+    Route("get", "/{key}", "An entry, or those that a glob matches",
+          {200: (AnyItem, list[AnyItem]), **_READ, **_ABSENT}),
     Route("post", "/{key}", "Create or replace an entry, or push one to a list", {200: Written, **_WRITE},
           query=_CONFIRMED, body=msgspec.Raw),
     Route("patch", "/{key}", "Merge an object into an entry", {200: Written, **_WRITE, **_ABSENT},
@@ -100,7 +100,7 @@ ROUTES: Final = (
     Route("get", "/_pivot/synchronize/node", "Pull, and give them what they lack", {200: None, **_READ}),
     Route("get", "/_pivot/activity/{name}", "Greatest stamp of a collection", {200: dict[str, int], **_ABSENT}),
     Route("get", "/_pivot/pivot/{key}", "All entries of a collection, oldest first, or its one",
-          {200: _FOUND, 500: "text/plain", **_ABSENT}),
+          {200: (AnyItem, list[AnyItem]), 500: "text/plain", **_ABSENT}),
     Route("post", "/_pivot/pivot/{key}", "Merge a version of an entry", {200: None, **_WRITE, **_ABSENT, 409: Refusal},
           body=Object),
     Route("delete", "/_pivot/pivot/{key}/{time}", "Merge a deletion as of that time, ns",
@@ -166,7 +166,7 @@ def openapi_document() -> _Schema:
 def _types(answer: Answer) -> tuple[Any, ...]:
     if answer is None or isinstance(answer, str):
         return ()
-    return answer if isinstance(answer, tuple) else (answer,)
+    return answer if isinstance(answer, tuple) else (answer,)  # pyright: ignore[reportUnknownVariableType] - `Any` narrowed
 
 
 def _json(answer: Answer, schema_of: dict[str, _Schema]) -> _Schema:

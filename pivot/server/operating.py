@@ -17,9 +17,8 @@ from quart_trio import QuartTrio
 from pivot.actors.ref import Ref
 from pivot.core.entry import Entry
 from pivot.core.questions import ConfirmFollowers, Decommission, Retained
-from pivot.replies import Item
 from pivot.server.answers import ASK_DEADLINE_S, answering_errors, json_response
-from pivot.server.items import item
+from pivot.server.items import AnyItem, item
 from pivot.server.status import StatusBoard
 from pivot.server.stores import Stores
 from pivot.transport.http_server import error_response
@@ -32,7 +31,7 @@ class Version(msgspec.Struct, frozen=True):
     stamp: int
     origin: StoreId
     deleted: bool
-    entry: Item[msgspec.Raw]
+    entry: AnyItem
 
 
 class LostUpdate(msgspec.Struct, frozen=True):
