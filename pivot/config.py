@@ -181,9 +181,12 @@ class Config(msgspec.Struct, frozen=True, kw_only=True):
         name: how peers call this member; empty = drawn at every start.
         mesh: whether a node reads from other nodes while its leader is away, and lets them read.
         node_networks: where nodes that register under the nodes key may be; others are never called.
+        extra_node_urls: nodes that a leader watches and calls though they are not registered.
+        auto_sync_on_start: whether a node goes to its leader when it starts, or only when somebody says so.
+        sync_on_read: how long, s, a read may wait for a leader that a node is not in step with; 0 = it never waits.
+        client: how requests to peers are made, or what makes them.
         protocols: what may be spoken with peers; `native` is taken where both speak it.
         node_check_s: how often a leader looks whether the nodes that are registered answer.
-        client: how requests to peers are made, or what makes them.
         knobs: timings and limits.
     """
 
@@ -195,9 +198,12 @@ class Config(msgspec.Struct, frozen=True, kw_only=True):
     name: str = ""
     mesh: bool = True
     node_networks: tuple[str, ...] = NODE_NETWORKS
+    extra_node_urls: Sequence[str] = ()
+    auto_sync_on_start: bool = True
+    sync_on_read: float = 0.0
+    client: ClientSettings | CustomClient = ClientSettings()
     protocols: tuple[Way, ...] = ("native", "2.0")
     node_check_s: float = 30.0
-    client: ClientSettings | CustomClient = ClientSettings()
     knobs: Knobs = Knobs()
 
     def __post_init__(self) -> None:
@@ -207,6 +213,9 @@ class Config(msgspec.Struct, frozen=True, kw_only=True):
             ConfigError: names the key.
         """
         force_setattr(self, "keys", tuple(self.keys))  # a list might change later
+        force_setattr(self, "extra_node_urls", tuple(self.extra_node_urls))
+        if not 0 <= self.sync_on_read < math.inf:
+            raise ConfigError(f"sync_on_read is {self.sync_on_read}, it must be at least 0 and finite")
         if self.nodes_key and not self.nodes_key.endswith("/*"):
             raise ConfigError(f"nodes_key is {self.nodes_key!r}, it must be a list such as things/*")
         if len(self.name) > NAME_MAX or "://" in self.name:

@@ -3,7 +3,8 @@
 Layer: core (pure). Theory of operation:
 
     state      event                     effect                                           next
-    STARTING   answer to Describe        where we are in each collection                  as below
+    STARTING   answer to Describe        where we are in each collection; Hello           GREETING
+    STARTING   likewise, and not to sync where we are                                     WAITING
     WAITING    timer `retry`             Hello; timer `greet`                             GREETING
     GREETING   Welcome                   every collection begins; timer `alive`           LIVE
     WAITING    Welcome, late             as if in time                                    LIVE
@@ -97,6 +98,7 @@ class NodeBehaviour:
         self.state = State.STARTING
         self._actor = actor
         self._upstream = upstream
+        self._greets = config.auto_sync_on_start
         self._cluster_id = config.cluster_id
         self._foreign_cluster = config.foreign_cluster
         self._knobs = knobs
@@ -141,6 +143,7 @@ class NodeBehaviour:
         return effects
 
     def _pull(self, now: Now) -> list[Effect]:
+        self._greets = True
         match self.state:
             case State.WAITING:
                 return [CancelTimer(RETRY), *self._greet(now)]
@@ -164,6 +167,9 @@ class NodeBehaviour:
             if following is not None:
                 following.restore(info.place)
         self._mesh.restore(result.store, result.epoch)
+        if not self._greets:
+            self.state = State.WAITING
+            return []
         return [*self._mesh.away(), *self._greet(now)]
 
     def _timer(self, now: Now, name: str) -> list[Effect]:

@@ -23,7 +23,7 @@ from quart_trio import QuartTrio
 from pivot.actors.ref import Ref
 from pivot.core.entry import Entry
 from pivot.core.patching import VALUE_BYTES_MAX
-from pivot.core.questions import CollectionInfo, Describe, Entries, Get, ListAll, Merged, MergePushed, StoreInfo
+from pivot.core.questions import CollectionInfo, Merged, MergePushed
 from pivot.errors import BadKeyError, BadQueryError
 from pivot.legacy.activities import Activities
 from pivot.legacy.objects import OBJECT_BYTES, base_of, entry_of, tombstone_of
@@ -80,8 +80,7 @@ def _add_data(app: QuartTrio, stores: Stores, activities: Activities) -> None:
         path = _collection(stores, name)
         if path is None:
             return _unknown(name)
-        info = await _info(Ref(stores.of(path)), path)
-        return json_response({"lastEntry": activities.of(path, info.newest)})
+        return json_response({"lastEntry": activities.of(path, (await _info(stores, path)).newest)})
 
     @app.get("/_pivot/pivot/<path:name>")
     @answering_errors
@@ -89,14 +88,12 @@ def _add_data(app: QuartTrio, stores: Stores, activities: Activities) -> None:
         path = _collection(stores, name)
         if path is None:
             return _unknown(name)
-        question = ListAll(path) if is_glob(path) else Get(path)
-        found = await Ref(stores.of(path)).ask(question, deadline_s=ASK_DEADLINE_S)
-        assert isinstance(found, Entries), found
+        found = await stores.read(path)
         if is_glob(path):
-            return json_response([item(entry) for entry in reversed(found.entries)])
-        if not found.entries:
+            return json_response([item(entry) for entry in reversed(found)])
+        if not found:
             return Response(NOT_FOUND_TEXT, status=HTTPStatus.INTERNAL_SERVER_ERROR, content_type="text/plain")
-        return json_response(item(found.entries[0]))
+        return json_response(item(found[0]))
 
     @app.post("/_pivot/pivot/<path:key>")
     @answering_errors
@@ -106,7 +103,7 @@ def _add_data(app: QuartTrio, stores: Stores, activities: Activities) -> None:
             return _unknown(key)
         writer = _originator()
         body = await read_value(VALUE_BYTES_MAX + OBJECT_BYTES)
-        return await _merge(Ref(stores.of(path)), path, entry_of(body, key=key, writer=writer))
+        return await _merge(stores, path, entry_of(body, key=key, writer=writer))
 
     @app.delete("/_pivot/pivot/<path:key_and_time>")
     @answering_errors
@@ -119,12 +116,12 @@ def _add_data(app: QuartTrio, stores: Stores, activities: Activities) -> None:
         path = _home(stores, key)
         if path is None:
             return _unknown(key)
-        return await _merge(Ref(stores.of(path)), path, tombstone_of(key, int(time), writer=_originator()))
+        return await _merge(stores, path, tombstone_of(key, int(time), writer=_originator()))
 
 
-async def _merge(storage: Ref, path: str, entry: Entry) -> Response:
+async def _merge(stores: Stores, path: str, entry: Entry) -> Response:
     """Merge one version of a peer, which cannot say what it had seen."""
-    merged = await storage.ask(MergePushed(path, None, (entry,)), deadline_s=ASK_DEADLINE_S)
+    merged = await Ref(stores.of(path)).ask(MergePushed(path, None, (entry,)), deadline_s=ASK_DEADLINE_S)
     assert isinstance(merged, Merged), merged
     if not merged.rejected:
         return Response(b"", status=HTTPStatus.OK)
@@ -133,9 +130,8 @@ async def _merge(storage: Ref, path: str, entry: Entry) -> Response:
     return error_response(status, f"entry {entry.key!r}: {refused.reason}")
 
 
-async def _info(storage: Ref, path: str) -> CollectionInfo:
-    info = await storage.ask(Describe(), deadline_s=ASK_DEADLINE_S)
-    assert isinstance(info, StoreInfo), info
+async def _info(stores: Stores, path: str) -> CollectionInfo:
+    info = await stores.describe()
     return next(each for each in info.collections if each.path == path)
 
 

@@ -13,11 +13,13 @@ import trio
 from pivot.config import Config, Key
 from pivot.core.notices import Notice
 from pivot.errors import ConfigError
+from pivot.paths import matches
 from pivot.server.answers import ASK_DEADLINE_S
 from pivot.server.server import Server
 from pivot.server.status import PeerStatus, Status
 from pivot.server.storage import KeyHook, Storage
 from pivot.transport.http_client import normalize_url
+from pivot.types import Address
 
 EVENTS_MAX: Final = 1000
 """Most events that wait for one who listens."""
@@ -37,6 +39,7 @@ def setup(server: Server, config: Config) -> "Instance":
         config,
         keys=tuple(map(_normalized, config.keys)),
         cluster_url=normalize_url(config.cluster_url) if config.cluster_url else "",
+        extra_node_urls=tuple(map(normalize_url, config.extra_node_urls)),
     )
     server.configure(config)
     return Instance(server)
@@ -92,6 +95,34 @@ class Instance:
         if server.is_running:
             await server.live.start(storage)
 
+    async def before_read(self, pattern: str) -> None:
+        """Have what the leaders of this key or glob have, within `Config.sync_on_read`; reads of the server do it.
+
+        For what a program reads in its own way.
+        """
+        await self._server.live.before_read(pattern)
+
+    def sync_callback(self, key: str) -> None:
+        """Exchange with the leader of a key, soon; writes of the server do it by themselves.
+
+        A hook for what a program writes in its own way, and what starts a node with `auto_sync_on_start=False`.
+        """
+        live = self._server.live
+        for member in live.stores.members:
+            member.pull(path for path in member.config.collections() if matches(path, key))
+
+    def add_extra_node_url(self, url: str) -> None:
+        """Watch, and call, a node that is not registered: at once if the server runs, and whenever it does.
+
+        Raises:
+            ConfigError: it is no address.
+        """
+        server, address = self._server, normalize_url(url)
+        urls = dict.fromkeys([*server.config.extra_node_urls, address])
+        server.configure(msgspec.structs.replace(server.config, extra_node_urls=tuple(urls)))
+        if server.is_running:
+            server.live.roster.add(Address(address))
+
     async def status(self) -> Status:
         """What the server is and holds now.
 
@@ -102,7 +133,7 @@ class Instance:
 
     @property
     def health(self) -> tuple[PeerStatus, ...]:
-        """Everybody the server knows, and whether he answers.
+        """Everybody the server exchanges with, and whether he answers; nodes that are called are in `status().nodes`.
 
         Raises:
             NotRunningError: it does not run.

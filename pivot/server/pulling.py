@@ -9,6 +9,7 @@ from typing import Final, final
 
 import trio
 
+from pivot.actors.member import Member
 from pivot.actors.ref import Ref
 from pivot.core.collection import FeedSlice
 from pivot.core.notices import CaughtUp, Notice
@@ -34,15 +35,25 @@ class _Rounds:
 
 @final
 class Puller:
-    """Pulls for one server; whoever runs it lets it `hear` every notice."""
+    """Pulls for one server."""
 
     def __init__(self, stores: Stores) -> None:
-        """Begin with nothing under way."""
+        """Listen to the server's own member from now on, and to others when told so."""
         self._stores = stores
-        self._upstreams = {path: Address(url) for path, url in stores.config.upstreams().items() if url}
-        self._rounds = {url: _Rounds() for url in self._upstreams.values()}
+        self._upstreams: dict[str, Address] = {}
+        self._rounds: dict[Address, _Rounds] = {}
         self._missing: dict[Address, dict[str, None]] = {}
-        self._arrived = {url: trio.Event() for url in self._rounds}
+        self._arrived: dict[Address, trio.Event] = {}
+        self.listen(stores.own)
+
+    def listen(self, member: Member) -> None:
+        """Pull for this member, too."""
+        for path, url in member.config.upstreams().items():
+            if url:
+                self._upstreams[path] = Address(url)
+                self._rounds.setdefault(Address(url), _Rounds())
+                self._arrived.setdefault(Address(url), trio.Event())
+        member.on_notice(self._notice)
 
     @property
     def followed(self) -> tuple[str, ...]:
@@ -50,7 +61,7 @@ class Puller:
         return tuple(self._upstreams)
 
     async def pull(self, paths: Iterable[str]) -> None:
-        """Return when this member has what the leaders of these collections had when it was called, or later.
+        """Return when this server has what the leaders of these collections had when it was called, or later.
 
         Raises:
             DeadlineError: not within `PULL_S`; names the leader.
@@ -63,7 +74,7 @@ class Puller:
             raise DeadlineError(f"leader {late[0]} was not read to its end within {PULL_S:g} s")
 
     async def exchange(self, paths: Iterable[str]) -> None:
-        """As `pull`, and the leaders have what this member had when it was called.
+        """As `pull`, and the leaders have what this server had when it was called.
 
         Raises:
             DeadlineError: not within `PULL_S` for either way.
@@ -90,12 +101,11 @@ class Puller:
     async def _round(self, url: Address) -> None:
         paths = tuple(path for path, upstream in self._upstreams.items() if upstream == url)
         self._missing[url], self._arrived[url] = dict.fromkeys(paths), trio.Event()
-        for member in dict.fromkeys(map(self._stores.of, paths)):
-            member.pull(path for path in paths if self._stores.of(path) is member)
+        for member in self._stores.members:
+            member.pull(path for path in member.config.collections() if path in paths)
         await self._arrived[url].wait()
 
-    def hear(self, notice: Notice) -> None:
-        """A member of the server has said something."""
+    def _notice(self, notice: Notice) -> None:
         if isinstance(notice, CaughtUp) and notice.collection in self._upstreams:
             url = self._upstreams[notice.collection]
             missing = self._missing.get(url, {})

@@ -92,7 +92,7 @@ class _Node:
 
 @final
 class Roster:
-    """Watches the nodes that are registered under the nodes key, if we lead that."""
+    """Watches the nodes that are registered under the nodes key, and those that we were told of, if we lead."""
 
     def __init__(
         self, member: Member, client: HttpClient, transport: ChoosingTransport, activities: Activities
@@ -106,6 +106,7 @@ class Roster:
             activities: what we say to them of our collections.
         """
         config = member.config
+        self._extra = dict.fromkeys(map(Address, config.extra_node_urls))
         self._member = member
         self._client = client
         self._transport = transport
@@ -118,12 +119,20 @@ class Roster:
         self._nodes_max = config.knobs.peers_max
         self._nodes: dict[Address, _Node] = {}
         self._up: dict[MemberId, None] = {}
-        self._stale = bool(self._nodes_key)
+        self._leads = not config.cluster_url
+        self._stale = self._leads
         self._woken = trio.Event()
         self._limiter = trio.CapacityLimiter(CHECKS_MAX)
         if self._nodes_key:
             member.watch(self._watch)
+        if self._leads:
             member.on_notice(self._notice)
+
+    def add(self, url: Address) -> None:
+        """Watch a node that is not registered, too."""
+        self._extra[url] = None
+        self._stale = self._leads
+        self._woken.set()
 
     def statuses(self) -> tuple[NodeStatus, ...]:
         """Every registered node, in the order of its address; none unless we lead the nodes key."""
@@ -131,7 +140,7 @@ class Roster:
 
     async def run(self) -> None:
         """Watch until cancelled; returns at once when there is nothing to watch."""
-        if not self._nodes_key:
+        if not self._leads:
             return
         async with trio.open_nursery() as nursery:
             while True:
@@ -186,16 +195,20 @@ class Roster:
 
     async def _read(self) -> None:
         """Learn who is registered."""
-        try:
-            found = await Ref(self._member).ask(ListAll(self._nodes_key), deadline_s=ASK_DEADLINE_S)
-        except (ActorError, DeadlineError):
-            await trio.sleep(CHECK_AGAIN_S)  # still stale: it is asked again
-            self._woken.set()
-            return
+        entries: tuple[Entry, ...] = ()
         self._stale = False
-        assert isinstance(found, Entries), found
-        addresses = (peer_address(entry.data, self._networks) for entry in found.entries)
-        registered = dict.fromkeys(address for address in addresses if address is not None)
+        if self._nodes_key:
+            try:
+                found = await Ref(self._member).ask(ListAll(self._nodes_key), deadline_s=ASK_DEADLINE_S)
+            except (ActorError, DeadlineError):
+                self._stale = True
+                await trio.sleep(CHECK_AGAIN_S)  # it is asked again
+                self._woken.set()
+                return
+            assert isinstance(found, Entries), found
+            entries = found.entries
+        addresses = (peer_address(entry.data, self._networks) for entry in entries)
+        registered = dict.fromkeys([*self._extra, *(address for address in addresses if address is not None)])
         before, self._nodes = self._nodes, {}
         for address in list(registered)[: self._nodes_max]:
             known = before.pop(address) if address in before else None

@@ -9,7 +9,9 @@ whole, it does not leave a server that answers 200. Start at `Running.run`.
 
 import inspect
 import logging
+from collections import ChainMap
 from collections.abc import Awaitable, Callable, Iterable
+from contextlib import suppress
 from functools import partial
 from http import HTTPStatus
 from typing import Final, TypeAlias, final
@@ -29,10 +31,11 @@ from pivot.config import ClientSettings, Config, Key
 from pivot.core.entry import Entry
 from pivot.core.notices import CaughtUp, Notice
 from pivot.engine.base import StorageEngine
-from pivot.errors import BadKeyError
+from pivot.errors import BadKeyError, DeadlineError
 from pivot.legacy.activities import Activities
 from pivot.legacy.leader import OriginalLeader
 from pivot.legacy.rest import Rest
+from pivot.paths import overlap
 from pivot.server.afterwards import AfterWrites
 from pivot.server.answers import ASK_DEADLINE_S
 from pivot.server.backup import add_backup_route
@@ -56,6 +59,7 @@ from pivot.transport.hosting import host
 from pivot.transport.http import POST_BYTES_MAX, HttpTransport
 from pivot.transport.http_client import HttpClient
 from pivot.transport.http_server import add_transport_routes, error_response
+from pivot.transport.version import Version
 from pivot.types import Address, MemberId
 
 GRACE_S: Final = 0.5
@@ -73,6 +77,8 @@ class Running:
         stores: what it keeps.
         board: what it knows of itself.
         hub: who watches what.
+        roster: who is registered.
+        puller: has what its leaders have, when somebody says so.
         url: where it listens; empty before it does.
     """
 
@@ -112,24 +118,26 @@ class Running:
         self._transports: list[HttpTransport] = []
         self._choosing: list[ChoosingTransport] = []
         self._elsewhere: dict[str, HttpTransport] = {}
+        self._spoken = ChainMap[Address, Version]()
         self.hub = Hub(self._entries)
         keys = tuple(key for key in config.keys if key.database in (None, storage))
         self._activities = Activities()
         self._advertised = ""
         own = self._member(_part(config, keys, config.nodes_key), self._name)
         self._own_transport = self._transports[0]
-        self._roster = Roster(own, self._client, self._choosing[0], self._activities)
         self._storage = storage
         self._engine = storage.engine(entropy)
         self.stores = Stores(config, own, storage)
-        self._puller = Puller(self.stores)
+        self.roster = Roster(own, self._client, self._choosing[0], self._activities)
+        self.puller = Puller(self.stores)
         self.board = StatusBoard(
             self.stores,
-            roster=self._roster,
-            transport=self._choosing[0],
+            roster=self.roster,
+            spoken=self._spoken,
             durability=self._engine.durability,
             peers_max=config.knobs.peers_max,
         )
+        self.stores.before_reads.append(self.before_read)
         self._status = StatusFeed(self.board, wall, deadline_s=ASK_DEADLINE_S)
         self._nodes_known = trio.Event()
         self.app = self._web()
@@ -148,6 +156,7 @@ class Running:
         )
         self._transports.append(transport)
         self._choosing.append(choosing)
+        self._spoken.maps.append(choosing.spoken)
         member = Member(
             config,
             member=MemberId(name),
@@ -204,7 +213,7 @@ class Running:
             for storage in attached:
                 await self.start(storage)
             nursery.start_soon(self.hub.run)
-            nursery.start_soon(self._roster.run)
+            nursery.start_soon(self.roster.run)
             nursery.start_soon(self._status.run, self.hub)
             for hook in on_start:
                 await _call(hook)
@@ -220,6 +229,15 @@ class Running:
             if patience.cancelled_caught:
                 logger.warning("hooks of on_stop took longer than %g s and were cancelled", grace_s)
             nursery.cancel_scope.cancel()
+
+    async def before_read(self, pattern: str) -> None:
+        """Let a read wait, for `sync_on_read` at most, for leaders with which we are not in step."""
+        if not self._config.sync_on_read:
+            return
+        paths = [path for path in self.puller.followed if overlap(path, pattern) and not self.board.is_whole(path)]
+        if paths:
+            with trio.move_on_after(self._config.sync_on_read), suppress(DeadlineError):
+                await self.puller.pull(paths)
 
     async def start(self, storage: Storage) -> None:
         """Start a storage that keys of ours name; no harm when it runs.
@@ -238,6 +256,7 @@ class Running:
         await self._nursery.start(self._choosing[-1].run)
         await self._live(member, storage, storage.engine(self._entropy))
         self.board.listen(member)
+        self.puller.listen(member)
         self._elsewhere.update((key.path, transport) for key in keys)
         self.stores.add((key.path for key in keys), member, storage)
 
@@ -256,8 +275,8 @@ class Running:
         add_transport_routes(app, self._own_transport, self._elsewhere)
         add_backup_route(app, self.stores.own)
         add_operator_routes(app, self.stores, self.board)
-        add_cluster_routes(app, self.stores, self._puller, self._activities)
-        add_probe_routes(app, self.board, self._roster, self._own_transport)
+        add_cluster_routes(app, self.stores, self.puller, self._activities)
+        add_probe_routes(app, self.board, self.roster, self._own_transport)
 
         @app.before_request
         async def refuse_leading_separators() -> Response | None:
@@ -287,7 +306,6 @@ class Running:
     def _notice(self, notice: Notice) -> None:
         if isinstance(notice, CaughtUp) and notice.collection == self._config.nodes_key:
             self._nodes_known.set()
-        self._puller.hear(notice)
         for listener in tuple(self._listeners):
             listener(notice)
 

@@ -4,6 +4,7 @@ Layer: server. Start at `StatusBoard.status`.
 """
 
 from collections import deque
+from collections.abc import Mapping
 from typing import final
 
 import msgspec
@@ -28,8 +29,7 @@ from pivot.core.store import CONFLICTS_MAX
 from pivot.legacy.leader import WEAKER
 from pivot.server.roster import NodeStatus, Roster, rfc3339
 from pivot.server.stores import Stores
-from pivot.transport.choosing import ChoosingTransport
-from pivot.transport.version import agree
+from pivot.transport.version import Version, agree
 from pivot.types import Address, Epoch, StoreId
 
 
@@ -122,21 +122,21 @@ class StatusBoard:
     """Remembers what the notices of a member said."""
 
     def __init__(
-        self, stores: Stores, *, roster: Roster, transport: ChoosingTransport, durability: str, peers_max: int
+        self, stores: Stores, *, roster: Roster, spoken: Mapping[Address, Version], durability: str, peers_max: int
     ) -> None:
         """Listen to the server's own member from now on, and to others when told so.
 
         Args:
             stores: whose status it is.
             roster: the nodes that are registered with it.
-            transport: knows what its leaders speak.
+            spoken: leader -> what it said that it speaks, when that is known.
             durability: of its engine.
             peers_max: most peers that are remembered; the oldest is forgotten.
         """
         self._stores = stores
         self._member = stores.own
         self._roster = roster
-        self._transport = transport
+        self._spoken = spoken
         self._durability = durability
         self._peers_max = peers_max
         self._peers: dict[Address, PeerStatus] = {}
@@ -184,21 +184,25 @@ class StatusBoard:
         if len(self._peers) > self._peers_max:
             del self._peers[next(iter(self._peers))]
 
+    def peers(self) -> tuple[PeerStatus, ...]:
+        """Everybody the server knows."""
+        return tuple(self._peers.values())
+
     def _end_of(self, leader: Address) -> None:
         """From now on we do not know whether we have everything of a leader's collections."""
-        for path, url in self._member.config.upstreams().items():
+        for path, url in self._stores.config.upstreams().items():
             if url == leader and self._whole.get(path):
                 self._whole[path] = False
                 self._whole_ns[path] = self._member.now().wall_ns
 
+    def is_whole(self, collection: str) -> bool:
+        """Whether we have, as far as we know, everything that the leader of a collection has."""
+        return self._whole.get(collection, False)
+
     def leaders_answer(self) -> dict[Address, bool | None]:
         """Each of our leaders: whether it answers; None = that was not tried yet."""
-        leaders = dict.fromkeys(Address(url) for url in self._member.config.upstreams().values() if url)
+        leaders = dict.fromkeys(Address(url) for url in self._stores.config.upstreams().values() if url)
         return {url: self._peers[url].healthy if url in self._peers else None for url in leaders}
-
-    def peers(self) -> tuple[PeerStatus, ...]:
-        """Everybody the server knows."""
-        return tuple(self._peers.values())
 
     def lost_updates(self) -> tuple[Conflict, ...]:
         """The newest lost updates, oldest first: the version that won, and the one whose writer it had not seen."""
@@ -214,7 +218,7 @@ class StatusBoard:
         info = await self._stores.describe(deadline_s=deadline_s)
         config = self._stores.config
         leader = self._peers.get(Address(config.cluster_url))
-        version = self._transport.spoken.get(Address(config.cluster_url))
+        version = self._spoken.get(Address(config.cluster_url))
         return Status(
             role=role_of(config),
             member=self._member.id,
@@ -241,16 +245,8 @@ class StatusBoard:
         )
 
     def _weaker(self) -> dict[Address, tuple[str, ...]]:
-        leaders = dict.fromkeys(Address(url) for url in self._member.config.upstreams().values() if url)
-        return {url: WEAKER for url in leaders if self._transport.way_to(url) == "2.0"}
-
-    def _lag(self, info: CollectionInfo) -> Lag:
-        entries = max(0, info.place.head - info.place.cursor)
-        now_ns = self._member.now().wall_ns
-        if self._whole.get(info.path) and not entries:
-            self._whole_ns[info.path] = now_ns
-        since_ns = self._whole_ns.get(info.path)
-        return Lag(info.path, entries, -1.0 if since_ns is None else (now_ns - since_ns) / 1e9)
+        allowed = self._stores.config.protocols
+        return {url: WEAKER for url, version in self._spoken.items() if agree(version, allowed) == "2.0"}
 
     def _mailboxes(self) -> dict[str, MailboxStatistics]:
         own, *others = self._stores.members
@@ -259,6 +255,14 @@ class StatusBoard:
             for member in others
             for name, statistics in member.statistics().items()
         }
+
+    def _lag(self, info: CollectionInfo) -> Lag:
+        entries = max(0, info.place.head - info.place.cursor)
+        now_ns = self._member.now().wall_ns
+        if self._whole.get(info.path) and not entries:
+            self._whole_ns[info.path] = now_ns
+        since_ns = self._whole_ns.get(info.path)
+        return Lag(info.path, entries, -1.0 if since_ns is None else (now_ns - since_ns) / 1e9)
 
 
 def role_of(config: Config) -> str:

@@ -44,6 +44,7 @@ class Stores:
     Attributes:
         config: of the whole server.
         own: runs the server's own storage.
+        before_reads: called with each key or glob that is about to be read, before those of the storage.
     """
 
     def __init__(self, config: Config, own: Member, storage: Storage) -> None:
@@ -56,6 +57,7 @@ class Stores:
         """
         self.config = config
         self.own = own
+        self.before_reads: list[KeyHook] = []
         self._storages: dict[Member, Storage] = {own: storage}
         self._elsewhere: dict[str, Member | None] = {
             key.path: None for key in config.keys if key.database not in (None, storage)
@@ -102,6 +104,7 @@ class Stores:
             PivotError: see `Ref.ask` and `of`.
         """
         members = self.matching(pattern) if is_glob(pattern) else [self.of(pattern)]
+        await before_read(self.before_reads, pattern)
         for member in members:
             await before_read(self._storages[member].before_reads, pattern)
         found = [entry for member in members for entry in await self._read(member, pattern)]

@@ -134,6 +134,20 @@ def test_a_node_greets_its_leader_when_storage_has_told_it_where_it_is() -> None
     assert subscribe == [Subscribe(collection=USERS, epoch=A, cursor=5)]
 
 
+@pytest.mark.parametrize("told_first", [True, False])
+def test_a_node_that_is_not_to_greet_by_itself_does_when_it_is_told_to(told_first: bool) -> None:
+    config = Config(auto_sync_on_start=False, knobs=KNOBS)
+    node = NodeBehaviour(actor="node", upstream=LEADER, collections=(USERS,), config=config)
+    run(node, Started())
+    if told_first:
+        assert run(node, PullNow()) == []
+        assert only(sent(run(node, Answer(1, described()))), Hello)
+    else:
+        assert run(node, Answer(1, described())) == []
+        assert only(sent(run(node, PullNow())), Hello)
+    assert node.state is State.GREETING
+
+
 def test_a_node_asks_storage_again_when_it_was_too_busy() -> None:
     node = NodeBehaviour(actor="node", upstream=LEADER, collections=(USERS,), config=Config(knobs=KNOBS))
     run(node, Started())

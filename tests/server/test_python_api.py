@@ -383,3 +383,52 @@ async def test_a_custom_client_makes_the_requests_and_is_not_closed() -> None:
                 assert (await node.set("settings", 1, ack="leader", ack_timeout_s=20)).acked
         assert {"/_pivot/stream", "/_pivot/envelopes"} <= set(requests)
         assert not custom.is_closed
+
+
+# In step with the leader ---------------------------------------------------------------------------------------------
+
+
+async def test_a_read_of_a_node_waits_for_its_leader_when_it_is_asked_to_and_not_for_long() -> None:
+    leader = made(Config(keys=KEYS, knobs=QUICK))
+    async with leader.running(HERE) as url:
+        await leader.set("settings", 1)
+        node = made(Config(keys=KEYS, knobs=QUICK, cluster_url=url, auto_sync_on_start=False, sync_on_read=20.0))
+        async with node.running(HERE):
+            assert (await node.get("settings")).data == 1
+            await get_instance(node).before_read("users/*")
+    lonely = made(Config(keys=KEYS, cluster_url="127.0.0.1:1", sync_on_read=0.05))
+    with trio.fail_after(20):
+        async with lonely.running(HERE):
+            assert await lonely.get_list("settings") == []
+
+
+async def test_a_node_that_is_not_to_sync_by_itself_does_when_it_is_told_to() -> None:
+    leader = made(Config(keys=KEYS, knobs=QUICK))
+    async with leader.running(HERE) as url:
+        await leader.set("settings", 1)
+        node = made(Config(keys=KEYS, knobs=QUICK, cluster_url=url, auto_sync_on_start=False))
+        async with node.running(HERE):
+            await node.set("users/ann", 2)
+            assert get_instance(node).health == ()
+            get_instance(node).sync_callback("users/ann")
+            await holds(node, "settings", 1)
+            await holds(leader, "users/ann", 2)
+
+
+async def test_a_leader_watches_nodes_that_it_is_told_of() -> None:
+    node = made()
+    async with node.running(HERE) as url:
+        leader = made(Config(keys=KEYS, knobs=QUICK, extra_node_urls=["127.0.0.1:1"]))
+        async with leader.running(HERE):
+            instance = get_instance(leader)
+            instance.add_extra_node_url(url.removeprefix("http://"))
+            assert leader.config.extra_node_urls == ("http://127.0.0.1:1", url)
+
+            async def watched() -> bool:
+                nodes = (await instance.status()).nodes
+                return [(each.address, each.healthy) for each in nodes] == [
+                    ("127.0.0.1:1", False),
+                    (url.removeprefix("http://"), True),
+                ]
+
+            await until(watched)
