@@ -30,6 +30,7 @@ from pivot.legacy.objects import OBJECT_BYTES, base_of, entry_of, tombstone_of
 from pivot.legacy.rest import NOT_FOUND_TEXT, ORIGINATOR_HEADER
 from pivot.paths import check_key, is_glob, matches
 from pivot.server.answers import ASK_DEADLINE_S, answering_errors, json_response
+from pivot.server.desk import Desk
 from pivot.server.encoding import read_value
 from pivot.server.items import item
 from pivot.server.pulling import Puller
@@ -41,8 +42,9 @@ _ORIGINATOR = re.compile(r"[A-Za-z0-9_.:\[\]-]{1,255}", re.ASCII)
 _DIGITS_MAX: Final = 19
 
 
-def add_cluster_routes(app: QuartTrio, stores: Stores, puller: Puller, activities: Activities) -> None:
+def add_cluster_routes(app: QuartTrio, desk: Desk, puller: Puller, activities: Activities) -> None:
     """Serve peers of the original."""
+    stores = desk.stores
 
     @app.get(VERSION_PATH)
     async def say_version() -> Response:
@@ -50,7 +52,7 @@ def add_cluster_routes(app: QuartTrio, stores: Stores, puller: Puller, activitie
 
     _add_triggers(app, stores, puller)
     if "2.0" in stores.config.protocols:
-        _add_data(app, stores, activities)
+        _add_data(app, desk, activities)
 
 
 def _add_triggers(app: QuartTrio, stores: Stores, puller: Puller) -> None:
@@ -73,7 +75,9 @@ def _add_triggers(app: QuartTrio, stores: Stores, puller: Puller) -> None:
         return Response(b"", status=HTTPStatus.OK)
 
 
-def _add_data(app: QuartTrio, stores: Stores, activities: Activities) -> None:
+def _add_data(app: QuartTrio, desk: Desk, activities: Activities) -> None:
+    stores = desk.stores
+
     @app.get("/_pivot/activity/<path:name>")
     @answering_errors
     async def activity(name: str) -> Response:
@@ -103,7 +107,7 @@ def _add_data(app: QuartTrio, stores: Stores, activities: Activities) -> None:
             return _unknown(key)
         writer = _originator()
         body = await read_value(VALUE_BYTES_MAX + OBJECT_BYTES)
-        return await _merge(stores, path, entry_of(body, key=key, writer=writer))
+        return await _merge(desk, path, entry_of(body, key=key, writer=writer))
 
     @app.delete("/_pivot/pivot/<path:key_and_time>")
     @answering_errors
@@ -116,12 +120,14 @@ def _add_data(app: QuartTrio, stores: Stores, activities: Activities) -> None:
         path = _home(stores, key)
         if path is None:
             return _unknown(key)
-        return await _merge(stores, path, tombstone_of(key, int(time), writer=_originator()))
+        return await _merge(desk, path, tombstone_of(key, int(time), writer=_originator()))
 
 
-async def _merge(stores: Stores, path: str, entry: Entry) -> Response:
+async def _merge(desk: Desk, path: str, entry: Entry) -> Response:
     """Merge one version of a peer, which cannot say what it had seen."""
-    merged = await Ref(stores.of(path)).ask(MergePushed(path, None, (entry,)), deadline_s=ASK_DEADLINE_S)
+    leads = not desk.stores.config.upstreams()[path]
+    question = MergePushed(path, None, (entry,), desk.filters.pushed([entry]) if leads else ())
+    merged = await Ref(desk.stores.of(path)).ask(question, deadline_s=ASK_DEADLINE_S)
     assert isinstance(merged, Merged), merged
     if not merged.rejected:
         return Response(b"", status=HTTPStatus.OK)

@@ -89,6 +89,13 @@ class ChoosingTransport:
         """Nothing stands for the node of this name any more."""
         self._stand_ins.pop(name, None)
 
+    def way_to(self, leader: Address) -> Way | None:
+        """How we follow a leader; None = not at all, or not yet."""
+        way = self._ways.get(leader)
+        if way is None:
+            return None
+        return "native" if way is self._native else "2.0"
+
     async def run(self, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
         """Ask leaders until cancelled."""
         async with trio.open_nursery() as nursery:
