@@ -6,6 +6,7 @@ from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any, Final
 
+import pytest
 import trio
 
 from pivot import Server, Storage, setup
@@ -187,6 +188,7 @@ async def test_a_node_that_may_not_speak_so_leaves_such_a_leader_alone() -> None
             assert set(leader.calls) == {"GET /_pivot/version"}
 
 
+@pytest.mark.long
 async def test_two_nodes_of_ours_share_everything_through_such_a_leader() -> None:
     leader = Original(KEYS)
     async with linked(leader) as (one, link), running(following(leader.url)) as url, Client(url) as other:

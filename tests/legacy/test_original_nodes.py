@@ -5,6 +5,7 @@ from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager
 from typing import Any, Final
 
+import pytest
 import trio
 
 from pivot.client import Client
@@ -111,6 +112,7 @@ async def test_what_a_node_wrote_while_it_was_away_is_taken_before_it_is_called_
         await agree(client, {**everything, **{f"users/away{number}": number for number in range(5)}}, at.node)
 
 
+@pytest.mark.long
 async def test_two_nodes_that_were_both_away_and_both_wrote_lose_nothing() -> None:
     async with (
         running(LEADING) as leader,
@@ -140,6 +142,7 @@ async def test_a_write_that_did_not_reach_us_is_found_though_the_node_was_never_
         await agree(client, {"users/kept": 2, "users/old": 1}, at.node)
 
 
+@pytest.mark.long
 async def test_what_was_deleted_while_a_node_was_away_stays_deleted_though_others_have_seen_it() -> None:
     async with (
         running(LEADING) as leader,
@@ -168,6 +171,7 @@ async def test_what_was_deleted_while_a_node_was_away_stays_deleted_though_other
         await agree(client, {"settings": 1, "users/away": 2, "users/old": 1}, at.node)
 
 
+@pytest.mark.long
 async def test_a_node_is_not_called_for_what_it_has_written_itself() -> None:
     async with (
         running(LEADING) as leader,
