@@ -80,7 +80,9 @@ def merge_pushed(store: Store, now: Now, to: ReplyTo, question: MergePushed) -> 
             decision.report(Rejected(entry.key, unwanted.reason))
             continue
         if refusal:
-            rejected.append(RowRejected(entry.key, fingerprint(entry), refusal, bool(ahead), row is not None))
+            rejected.append(
+                RowRejected(entry.key, fingerprint(entry), refusal, bool(ahead), row.entry.stamp if row else 0)
+            )
             decision.report(Rejected(entry.key, refusal))
             continue
         decision.meet(row, entry)
@@ -94,10 +96,8 @@ def merge_pushed(store: Store, now: Now, to: ReplyTo, question: MergePushed) -> 
 
 def _final(entry: Entry, row: Row | None, reason: str) -> RowRejected:
     """A filter does not want a version, and its writer is to have what we have."""
-    instead, seq = (None, 0) if row is None else (row.entry, row.seq)
-    return RowRejected(
-        entry.key, fingerprint(entry), reason, held=row is not None, final=True, instead=instead, seq=seq
-    )
+    held, instead, seq = (0, None, 0) if row is None else (row.entry.stamp, row.entry, row.seq)
+    return RowRejected(entry.key, fingerprint(entry), reason, held=held, final=True, instead=instead, seq=seq)
 
 
 def merge_page(store: Store, now: Now, to: ReplyTo, question: MergePage) -> list[Effect]:
@@ -148,7 +148,7 @@ def _judge_absent(decision: Decision, now: Now, collection: Collection, row: Row
             drop(decision, collection, row, "deleted at the leader while we were away")
     elif entry.stamp <= question.collected:
         above = max(question.clock, question.collected, entry.stamp)
-        stamp = decision.store.clock.tick(wall_ns=now.wall_ns, above=above)
+        stamp = decision.store.fresh_stamp(now.wall_ns, entry.key, above=above)
         again = replace(entry, updated=stamp, prev=entry.stamp, origin=decision.store.id)
         decision.take(again, acked=None)
         decision.report(Reissued(entry.key, entry.stamp, stamp, "it may have been deleted while we were away"))
@@ -204,9 +204,10 @@ def confirm(store: Store, to: ReplyTo, question: Confirm) -> list[Effect]:
 def restamp(store: Store, now: Now, to: ReplyTo, question: Restamp) -> list[Effect]:
     """As a node: replace versions that our leader refuses for being in its future, once our clock agrees.
 
-    The author's version (or the only one there is) is written again under a stamp of now; another's is left to its
-    author, since the leader has something for that key. What the leader has may be greater than what we have now, and
-    we may have read past it: we read from the start again.
+    The author's version (or the only one there is) is written again under a stamp of now, later than what the leader
+    had for that key, which its author had most likely seen; another's is left to its author, since the leader has
+    something for that key. What the leader has by now may be greater than that, and we may have read past it: we read
+    from the start again.
     """
     collection = store[question.collection]
     decision = Decision(store, to)
@@ -218,11 +219,12 @@ def restamp(store: Store, now: Now, to: ReplyTo, question: Restamp) -> list[Effe
         entry = row.entry
         if entry.stamp <= limit:
             continue
+        store.spend(entry)
         store.settle_clock(limit)
         if refused.held and entry.origin != store.id:
             drop(decision, collection, row, "ahead of every clock, and left to its author")
             continue
-        stamp = store.clock.tick(wall_ns=now.wall_ns)
+        stamp = store.fresh_stamp(now.wall_ns, entry.key, above=refused.held)
         created, updated = (entry.created, stamp) if entry.created < stamp else (stamp, 0)
         decision.take(replace(entry, created=created, updated=updated, prev=None, origin=store.id), acked=None)
         decision.report(Reissued(entry.key, entry.stamp, stamp, "it was written while a clock was ahead"))

@@ -224,7 +224,7 @@ class RowRejected(msgspec.Struct, frozen=True, gc=False, array_like=True, forbid
         fingerprint: of the version.
         reason: why, one line.
         ahead: whether its stamp is too far in the leader's future; then it may come again under another.
-        held: whether the leader holds another version of the key.
+        held: stamp of the version of the key that the leader holds; 0 = none.
         final: whether it will not be taken however often it comes: a filter does not want it.
         instead: what the leader holds, when it is final; None = nothing.
         seq: the leader's number of that.
@@ -234,7 +234,7 @@ class RowRejected(msgspec.Struct, frozen=True, gc=False, array_like=True, forbid
     fingerprint: str
     reason: str
     ahead: bool = False
-    held: bool = False
+    held: Number = 0
     final: bool = False
     instead: Entry | None = None
     seq: Number = 0

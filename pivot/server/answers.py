@@ -9,7 +9,7 @@ from http import HTTPStatus
 from typing import Final, ParamSpec
 
 import msgspec
-from quart import Response
+from quart import Response, request
 
 from pivot.errors import (
     ActorStoppedError,
@@ -63,3 +63,15 @@ def answering_errors(
 def json_response(value: object, status: HTTPStatus = HTTPStatus.OK) -> Response:
     """An answer with a JSON body."""
     return Response(msgspec.json.encode(value) + b"\n", status=status, content_type=JSON)
+
+
+def argument(name: str) -> str | None:
+    """What the query of the request at hand says of a parameter; None = nothing.
+
+    Raises:
+        BadQueryError: it is there more than once.
+    """
+    values = request.args.getlist(name)
+    if len(values) > 1:
+        raise BadQueryError(name, values[1], f"there once, not {len(values)} times")
+    return values[0] if values else None

@@ -9,7 +9,7 @@ from http import HTTPStatus
 from math import nan
 from typing import Final
 
-from quart import Response, request
+from quart import Response
 from quart_trio import QuartTrio
 
 from pivot.core.entry import canonical
@@ -17,7 +17,7 @@ from pivot.core.patching import VALUE_BYTES_MAX
 from pivot.core.questions import Written
 from pivot.errors import BadQueryError
 from pivot.paths import check_key, check_list, check_pattern, is_glob, last_segment
-from pivot.server.answers import answering_errors, json_response
+from pivot.server.answers import answering_errors, argument, json_response
 from pivot.server.desk import Desk
 from pivot.server.encoding import read_value
 from pivot.server.stores import Stores
@@ -93,18 +93,20 @@ def _ack_timeout_s(stores: Stores, pattern: str) -> float | None:
         BadQueryError: there is no such confirmation, or no such time.
         BadKeyError: the key has no leader.
     """
-    ack = request.args.get("ack", "")
-    if not ack:
-        return None
-    if ack != "leader":
-        raise BadQueryError("ack", ack, "leader")
-    text = request.args.get("timeout", str(ACK_TIMEOUT_S))
+    text = argument("timeout")
+    if text is None:
+        text = str(ACK_TIMEOUT_S)
     try:
         timeout_s = float(text)
     except ValueError:
         timeout_s = nan
     if not 0 <= timeout_s <= ACK_TIMEOUT_S_MAX:
         raise BadQueryError("timeout", text, f"0 to {ACK_TIMEOUT_S_MAX:g} s")
+    ack = argument("ack")
+    if ack is None:
+        return None
+    if ack != "leader":
+        raise BadQueryError("ack", ack, "leader")
     stores.check_has_leader(pattern)
     return timeout_s
 

@@ -1,4 +1,4 @@
-"""Root: what a server says of itself at `GET /`, in JSON.
+"""Root: what a server says of itself at `GET /`: in JSON to programs, as a page to people.
 
 Layer: server.
 
@@ -7,7 +7,7 @@ Layer: server.
     GET /?api=state                        who is subscribed to what
     GET /?api=filters                      what is filtered
 
-Without `api` it is the keys.
+Without `api` it is the page (see `page.py`) for who asks for HTML, and the keys for everybody else.
 """
 
 from importlib.metadata import version
@@ -18,16 +18,18 @@ from quart import Response, request
 from quart_trio import QuartTrio
 
 from pivot.errors import BadQueryError
-from pivot.server.answers import answering_errors, json_response
+from pivot.server.answers import answering_errors, argument, json_response
 from pivot.server.desk import Desk
 from pivot.server.filters import FilterInfo, Filters
 from pivot.server.hub import Hub
+from pivot.server.page import page_response, wants_html
 from pivot.server.status import role_of
 from pivot.server.stores import Stores
 from pivot.types import Epoch, MemberId, StoreId
 
 PAGE_KEYS_MAX: Final = 1000
 """Most keys in one answer."""
+PAGE_MAX: Final = 10**9 - 1
 _PAGE_KEYS: Final = 100
 
 
@@ -51,6 +53,7 @@ class Info(msgspec.Struct, frozen=True):
         store: id of its store.
         epoch: life of its store.
         keys: what is replicated.
+        nodesKey: glob under which nodes register; empty = none.
     """
 
     package: str
@@ -59,6 +62,7 @@ class Info(msgspec.Struct, frozen=True):
     store: StoreId
     epoch: Epoch
     keys: tuple[str, ...]
+    nodesKey: str  # noqa: N815 - the original's name
 
 
 class Pool(msgspec.Struct, frozen=True):
@@ -90,14 +94,14 @@ def add_root_route(app: QuartTrio, desk: Desk, hub: Hub) -> None:
     @app.get("/")
     @answering_errors
     async def root() -> Response:
-        match request.args.get("api", "keys"):
+        if "api" not in request.args and wants_html():
+            return page_response("page.html")
+        page, limit = _number("page", 1, PAGE_MAX), _number("limit", _PAGE_KEYS, PAGE_KEYS_MAX)
+        match "keys" if (api := argument("api")) is None else api:
             case "keys":
-                return json_response(await _keys(stores))
+                return json_response(await _keys(stores, page, limit))
             case "info":
-                config, member = stores.config, stores.own
-                package = version("pivot-trio")
-                role = role_of(config)
-                return json_response(Info(package, role, member.id, member.store, member.epoch, config.collections()))
+                return json_response(_info(stores))
             case "state":
                 pools = tuple(Pool(pattern, count) for pattern, count in hub.statistics().items())
                 return json_response(State(pools, sum(pool.connections for pool in pools)))
@@ -112,17 +116,30 @@ def _filters(filters: Filters) -> FiltersInfo:
     return FiltersInfo(tuple(dict.fromkeys(each.path for each in known)), known, filters.static)
 
 
-async def _keys(stores: Stores) -> KeysPage:
-    page = _number("page", 1, None)
-    limit = _number("limit", _PAGE_KEYS, PAGE_KEYS_MAX)
-    containing = request.args.get("filter", "")
+def _info(stores: Stores) -> Info:
+    config, member = stores.config, stores.own
+    return Info(
+        package=version("pivot-trio"),
+        role=role_of(config),
+        member=member.id,
+        store=member.store,
+        epoch=member.epoch,
+        keys=config.collections(),
+        nodesKey=config.nodes_key,
+    )
+
+
+async def _keys(stores: Stores, page: int, limit: int) -> KeysPage:
+    containing = argument("filter") or ""
     found = await stores.keys(containing)
     return KeysPage(found[(page - 1) * limit : page * limit], page, limit, len(found), containing)
 
 
-def _number(name: str, default: int, most: int | None) -> int:
-    text = request.args.get(name, "")
-    number = int(text) if text.isascii() and text.isdigit() and len(text) < 10 else 0 if text else default
-    if number < 1 or (most is not None and number > most):
-        raise BadQueryError(name, text, f"a whole number of 1 to {most}" if most else "a whole number of at least 1")
+def _number(name: str, default: int, most: int) -> int:
+    text = argument(name)
+    if text is None:
+        return default
+    number = int(text) if text.isascii() and text.isdigit() and len(text) < 10 else 0
+    if not 1 <= number <= most:
+        raise BadQueryError(name, text, f"a whole number of 1 to {most}")
     return number

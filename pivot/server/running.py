@@ -43,7 +43,9 @@ from pivot.server.encoding import add_encoding
 from pivot.server.filters import Filters
 from pivot.server.hub import Hub
 from pivot.server.limits import Janitor
+from pivot.server.openapi import add_openapi_route
 from pivot.server.operating import add_operator_routes
+from pivot.server.page import add_page_routes
 from pivot.server.probes import add_probe_routes
 from pivot.server.pulling import Puller
 from pivot.server.registering import register
@@ -277,12 +279,16 @@ class Running:
         add_operator_routes(app, self.stores, self.board)
         add_cluster_routes(app, self._desk, self.puller)
         add_probe_routes(app, self.board, self.roster, self._own_transport)
+        add_page_routes(app)
+        add_openapi_route(app)
 
         @app.before_request
-        async def refuse_leading_separators() -> Response | None:
-            path = request.scope["path"]  # `request.path` has lost them, and so has the router
+        async def refuse_what_the_router_misreads() -> Response | None:
+            path = request.scope["path"]  # `request.path` has lost leading separators, and so has the router
             if path.startswith("//"):
                 return error_response(HTTPStatus.BAD_REQUEST, str(BadKeyError(path[1:41], "begins with a separator")))
+            if "\n" in path:  # no route's path matches it
+                return error_response(HTTPStatus.BAD_REQUEST, str(BadKeyError(path[1:41], "has a line break")))
             return None
 
         @app.get("/_pivot/<path:route>")

@@ -94,6 +94,8 @@ async def test_a_key_of_no_collection_is_stored_here() -> None:
         ("POST", "/%2E%2E/x", b"1", 400, ".."),
         ("POST", "/_pivot/mine", b"1", 400, "_pivot"),
         ("GET", "/a%20b", None, 400, "a b"),
+        ("POST", "/a%0Ab", b"1", 400, "line break"),
+        ("GET", "/?api=info&limit=0", None, 400, "limit is '0'"),
         ("GET", "/absent", None, 404, "absent"),
         ("DELETE", "/absent", None, 404, "absent"),
         ("GET", "/_pivot/nope", None, 404, "there is no route /_pivot/nope"),

@@ -157,6 +157,8 @@ def reporting(evidence: Evidence) -> Found:
                 (each.member, each.key, each.winner, each.loser) == (member, key, b.stamp, a.stamp)
                 for each in evidence.outcome.conflicts
             )
+            if a.deleted and evidence.outcome.reached["tombstones collected"]:
+                continue
             if one.life == other.life and not one.withdrawn and not other.withdrawn and unseen and not told:
                 found.add(("unreported loss", f"{member} {key}"))
     return found

@@ -145,7 +145,7 @@ def evidence(seed: int) -> Evidence:
         ),
         broken=tuple("bad" for _ in range(chance.choice((0, 0, 0, 1)))),
         crashes=tuple("bad" for _ in range(chance.choice((0, 0, 0, 1)))),
-        reached={},
+        reached={"tombstones collected": chance.choice((0, 0, 3))},
         leader="leader",
         potency={},
         settled=chance.random() < 0.8,

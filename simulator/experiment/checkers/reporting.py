@@ -3,7 +3,7 @@
 Layer: simulator/experiment/checkers. Theory: last-write-wins loses one of two concurrent writes by design; that it is
 never silent is what makes the loss bearable. A version names the stamp that its writer overwrote (`prev`), so a member
 that shows it right after a later one than that has seen a lost update. What a store was opened with, and what it
-forgot, met nobody. Linear in what members showed.
+forgot, met nobody; so a deletion counts only where no tombstone was ever collected. Linear in what members showed.
 """
 
 from itertools import pairwise
@@ -17,11 +17,14 @@ from simulator.experiment.outcome import LostUpdate
 def unreported_losses(evidence: Evidence) -> list[Violation]:
     """Every lost update that shows at a member is reported there."""
     reported = frozenset(evidence.outcome.conflicts)
+    collected = evidence.outcome.reached.get("tombstones collected", 0) > 0
     violations: list[Violation] = []
     for (member, key), sightings in evidence.sightings_of.items():
         for before, after in pairwise(sightings):
             loser, winner = before.entry, after.entry
             if before.life != after.life or before.withdrawn or after.withdrawn or winner.version < loser.version:
+                continue
+            if collected and loser.deleted:
                 continue
             stamps = (winner.stamp, loser.stamp)
             if not overwrote_unseen(winner, loser) or LostUpdate(member, key, *stamps) in reported:

@@ -3,8 +3,10 @@
 Layer: simulator/experiment/mutants. Start at `MUTANTS`.
 """
 
+from contextlib import AbstractContextManager, nullcontext
 from typing import Final
 
+from simulator.errors import UnknownBugError
 from simulator.experiment.mutants import directed, machinery, ring, rules
 from simulator.experiment.mutants.mutant import Mutant
 
@@ -357,3 +359,17 @@ MACHINERY: Final = (
 """What carries the protocol."""
 MUTANTS: Final = RING + RULES + MACHINERY
 """All of them."""
+
+
+def planted_mutant(name: str) -> AbstractContextManager[object]:
+    """The mutant of this name, planted for as long as the block runs; of no name, none.
+
+    Raises:
+        UnknownBugError: there is no such mutant.
+    """
+    if not name:
+        return nullcontext()
+    for mutant in MUTANTS:
+        if mutant.name == name:
+            return mutant.planted()
+    raise UnknownBugError(name, f"known are {', '.join(mutant.name for mutant in MUTANTS)}")
