@@ -4,6 +4,7 @@ Layer: simulator (edge). pytest loads it in every project that has this package 
 a test asks for it. What `simulate` does is in `simulator.experiment.testing`.
 """
 
+import inspect
 from collections.abc import Callable, Generator
 from contextlib import ExitStack
 from pathlib import Path
@@ -76,13 +77,13 @@ def pytest_runtest_makereport(
 
         folder = item.config.rootpath / item.config.getoption("--pivot-output")
         test = getattr(item, "obj", None)
-        again = None if test is None else _again(item, test, fixtures)
+        again = None if test is None else _again(test, fixtures)
         report.sections.append(("pivot", "\n".join(keep(simulated, folder, item.nodeid, call.excinfo.value, again))))
     return report
 
 
-def _again(item: pytest.Item, test: Callable[..., object], fixtures: dict[str, Any]) -> Callable[["Simulate"], object]:
+def _again(test: Callable[..., object], fixtures: dict[str, Any]) -> Callable[["Simulate"], object]:
     """The test as a function of the fixture, with whatever else it was given."""
-    names: tuple[str, ...] = item._fixtureinfo.argnames  # type: ignore[attr-defined]  # pyright: ignore
-    others = {name: fixtures[name] for name in names if name != "simulate"}
+    names = [name for name in inspect.signature(test).parameters if name in fixtures and name != "simulate"]
+    others = {name: fixtures[name] for name in names}
     return lambda simulate: test(simulate=simulate, **others)

@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 
 from simulator.experiment.operations import Crash, Delete, Heal, Isolate, Operation, Partition, Push, Read, Skew, Write
 from simulator.experiment.plan import LEADER, Durability, Plan, Step
+from simulator.world.link import How
 
 _TENTH = 0.1
 _LENGTHS = st.sampled_from((0.5, 1.0, 3.0, 8.0))
@@ -77,17 +78,15 @@ def operations(
 def cuts(members: Sequence[str]) -> st.SearchStrategy[Operation]:
     """Cut links among these members, which heal by themselves or when something heals them."""
     group = st.lists(st.sampled_from(list(members)), min_size=1, max_size=len(members) - 1, unique=True)
-    how = st.sampled_from(("drop", "hold", "reset"))
+    how: st.SearchStrategy[How] = st.sampled_from(("drop", "hold", "reset"))
+
+    def split(some: list[str], for_s: float, how: How) -> Partition:
+        rest = tuple(member for member in members if member not in some)
+        return Partition((tuple(sorted(some)), rest), for_s=for_s, how=how)
+
     return st.one_of(
         st.builds(Isolate, st.sampled_from(list(members)), for_s=_LENGTHS, how=how),
-        st.builds(
-            lambda some, for_s, how: Partition(
-                (tuple(sorted(some)), tuple(member for member in members if member not in some)), for_s=for_s, how=how
-            ),
-            group,
-            _LENGTHS,
-            how,
-        ),
+        st.builds(split, group, _LENGTHS, how),
         st.builds(Heal),
     )
 

@@ -96,7 +96,7 @@ def merge_pushed(store: Store, now: Now, to: ReplyTo, question: MergePushed) -> 
 
 def _final(entry: Entry, row: Row | None, reason: str) -> RowRejected:
     """A filter does not want a version, and its writer is to have what we have."""
-    held, instead, seq = (0, None, 0) if row is None else (row.entry.stamp, row.entry, row.seq)
+    instead, seq, held = (None, 0, 0) if row is None else (row.entry, row.seq, row.entry.stamp)
     return RowRejected(entry.key, fingerprint(entry), reason, held=held, final=True, instead=instead, seq=seq)
 
 

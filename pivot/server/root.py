@@ -111,11 +111,6 @@ def add_root_route(app: QuartTrio, desk: Desk, hub: Hub) -> None:
                 raise BadQueryError("api", other, "keys, info, state or filters")
 
 
-def _filters(filters: Filters) -> FiltersInfo:
-    known = filters.known()
-    return FiltersInfo(tuple(dict.fromkeys(each.path for each in known)), known, filters.static)
-
-
 def _info(stores: Stores) -> Info:
     config, member = stores.config, stores.own
     return Info(
@@ -127,6 +122,11 @@ def _info(stores: Stores) -> Info:
         keys=config.collections(),
         nodesKey=config.nodes_key,
     )
+
+
+def _filters(filters: Filters) -> FiltersInfo:
+    known = filters.known()
+    return FiltersInfo(tuple(dict.fromkeys(each.path for each in known)), known, filters.static)
 
 
 async def _keys(stores: Stores, page: int, limit: int) -> KeysPage:

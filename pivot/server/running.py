@@ -9,7 +9,6 @@ whole, it does not leave a server that answers 200. Start at `Running.run`.
 
 import inspect
 import logging
-from collections import ChainMap
 from collections.abc import Awaitable, Callable, Iterable
 from contextlib import suppress
 from functools import partial
@@ -32,6 +31,9 @@ from pivot.core.entry import Entry
 from pivot.core.notices import CaughtUp, Notice
 from pivot.engine.base import StorageEngine
 from pivot.errors import BadKeyError, DeadlineError
+from pivot.legacy.activities import Activities
+from pivot.legacy.leader import OriginalLeader
+from pivot.legacy.rest import Rest
 from pivot.paths import overlap
 from pivot.server.afterwards import AfterWrites
 from pivot.server.answers import ASK_DEADLINE_S
@@ -62,7 +64,6 @@ from pivot.transport.hosting import host
 from pivot.transport.http import POST_BYTES_MAX, HttpTransport
 from pivot.transport.http_client import HttpClient
 from pivot.transport.http_server import add_transport_routes, error_response
-from pivot.transport.version import Version
 from pivot.types import Address, MemberId
 
 GRACE_S: Final = 0.5
@@ -123,21 +124,22 @@ class Running:
         self._transports: list[HttpTransport] = []
         self._choosing: list[ChoosingTransport] = []
         self._elsewhere: dict[str, HttpTransport] = {}
-        self._spoken = ChainMap[Address, Version]()
         self._filters = filters
         self.hub = Hub(self._entries, self._show_of)
         keys = tuple(key for key in config.keys if key.database in (None, storage))
+        self._activities = Activities()
+        self._advertised = ""
         own = self._member(_part(config, keys, config.nodes_key), self._name)
         self._own_transport = self._transports[0]
         self._storage = storage
         self._engine = storage.engine(entropy)
         self.stores = Stores(config, own, storage)
-        self.roster = Roster(own, self._client)
+        self.roster = Roster(own, self._client, self._choosing[0], self._activities)
         self.puller = Puller(self.stores)
         self.board = StatusBoard(
             self.stores,
             roster=self.roster,
-            spoken=self._spoken,
+            transports=self._choosing,
             durability=self._engine.durability,
             peers_max=config.knobs.peers_max,
         )
@@ -152,10 +154,16 @@ class Running:
         """A member that runs one storage, connected to everything here."""
         leaders = tuple(Address(url) for url in config.upstreams().values() if url)
         transport = HttpTransport(self._client, leaders=leaders, silence_s=config.knobs.silence_s_max)
-        choosing = ChoosingTransport(transport, self._client, leaders=leaders, allowed=config.protocols)
+
+        def stand_in(leader: Address, nursery: trio.Nursery) -> OriginalLeader:
+            rest = Rest(self._client, leader, writer=leader, originator=lambda: self._advertised)
+            return OriginalLeader(rest, member, nursery=nursery)
+
+        choosing = ChoosingTransport(
+            transport, self._client, original=stand_in, leaders=leaders, allowed=config.protocols
+        )
         self._transports.append(transport)
         self._choosing.append(choosing)
-        self._spoken.maps.append(choosing.spoken)
         member = Member(
             config,
             member=MemberId(name),
@@ -220,8 +228,8 @@ class Running:
             async with trio.open_nursery() as web:
                 self.url = await web.start(partial(host, self.app, listen, shutdown=wind_down, grace_s=grace_s))
                 if advertise:
-                    address = self.url.removeprefix("http://") if advertise == "auto" else advertise
-                    nursery.start_soon(partial(register, self.stores, address, known=self._nodes_known))
+                    self._advertised = self.url.removeprefix("http://") if advertise == "auto" else advertise
+                    nursery.start_soon(partial(register, self.stores, self._advertised, known=self._nodes_known))
                 task_status.started(self.url)
             with trio.move_on_after(grace_s) as patience:
                 for hook in reversed(tuple(on_stop)):
@@ -256,7 +264,6 @@ class Running:
         await self._nursery.start(self._choosing[-1].run)
         await self._live(member, storage, storage.engine(self._entropy))
         self.board.listen(member)
-        self.puller.listen(member)
         self._elsewhere.update((key.path, transport) for key in keys)
         self.stores.add((key.path for key in keys), member, storage)
 
@@ -277,7 +284,7 @@ class Running:
         add_transport_routes(app, self._own_transport, self._elsewhere, judge=self._filters.pushed)
         add_backup_route(app, self.stores.own)
         add_operator_routes(app, self.stores, self.board)
-        add_cluster_routes(app, self._desk, self.puller)
+        add_cluster_routes(app, self._desk, self.puller, self._activities)
         add_probe_routes(app, self.board, self.roster, self._own_transport)
         add_page_routes(app)
         add_openapi_route(app)
@@ -315,6 +322,7 @@ class Running:
     def _notice(self, notice: Notice) -> None:
         if isinstance(notice, CaughtUp) and notice.collection == self._config.nodes_key:
             self._nodes_known.set()
+        self.puller.hear(notice)
         for listener in tuple(self._listeners):
             listener(notice)
 

@@ -18,6 +18,7 @@ from pivot.config import NAME_MAX
 from pivot.core.entry import Entry
 from pivot.core.messages import Envelope, Hello, Peek, Push, Refused, RowRefused, Welcome
 from pivot.errors import BadEnvelopeError, PeerError
+from pivot.legacy.objects import ORIGIN
 from pivot.transport.codec import decode
 from pivot.transport.http import ENVELOPES_PATH, NDJSON, PEEK_PATH, POST_BYTES_MAX, STREAM_PATH, HttpTransport, stream
 
@@ -62,9 +63,12 @@ def _judge(line: bytes) -> Envelope:
     """The envelope that a node wrote.
 
     Raises:
-        PeerError: see `decode`; or its sender is called like an address, which is what we call our leader.
+        PeerError: see `decode`; or its sender is called like an address, which is what we call our leader, or like
+            what stands for a peer of the original.
     """
     envelope = decode(line)
+    if envelope.sender.startswith(ORIGIN):
+        raise BadEnvelopeError(f"sender is {envelope.sender[:NAME_MAX]!r}, but names that begin so are not for peers")
     if not 0 < len(envelope.sender) <= NAME_MAX or "://" in envelope.sender:
         shown = envelope.sender[:NAME_MAX]
         raise BadEnvelopeError(f"sender is {shown!r}, it must be a name of 1 to {NAME_MAX} characters, no address")

@@ -32,6 +32,12 @@ def run(archive: Archive, crew: Crew, *, known: Callable[[int], bool], on_trial:
     _Running(archive, crew, on_trial).run(archive.missing(known))
 
 
+def run_here(archive: Archive) -> None:
+    """Try all seeds of a campaign, one after another, in this process: for a few of them, in a notebook."""
+    for seed in archive.missing(lambda _: False):
+        archive.add(try_seed(archive.campaign.task, seed))
+
+
 @final
 class _Running:
     def __init__(self, archive: Archive, crew: Crew, on_trial: Callable[[Trial], None]) -> None:

@@ -21,7 +21,7 @@ from simulator.experiment.wording import as_json, describe
 
 _ENTRIES_MAX: Final = 30
 _RESOLUTION_S: Final = 0.001
-_EXPLAINING: Final = Bounds(tries=100, seconds=10.0)
+_EXPLAINING: Final = Bounds(tries=100, seconds=30.0)
 
 
 @final

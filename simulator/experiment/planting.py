@@ -1,7 +1,7 @@
 """Planting: a bug put into the code from outside, for as long as a context lasts.
 
-Layer: simulator/experiment. A bug has a name, `module:function`, so that other processes can plant it, too: the
-function is called without arguments and returns a context manager. Start at `planted`.
+Layer: simulator/experiment. A bug has a name, so that other processes can plant it, too: that of a mutant, or
+`module:function`, which is called without arguments and returns a context manager. Start at `planted`.
 """
 
 from collections.abc import Callable
@@ -20,6 +20,13 @@ def planted(name: str) -> AbstractContextManager[Any]:
     """
     if not name:
         return nullcontext()
+    if ":" not in name:
+        from simulator.experiment.mutants.catalogue import MUTANTS  # noqa: PLC0415 - their plans are Simulations
+
+        mutant = next((mutant for mutant in MUTANTS if mutant.name == name), None)
+        if mutant is None:
+            raise UnknownBugError(name, "it is no mutant either")
+        return mutant.planted()
     module, _, function = name.partition(":")
     try:
         plant = cast("Callable[[], AbstractContextManager[Any]]", getattr(import_module(module), function))

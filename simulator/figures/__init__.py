@@ -8,6 +8,7 @@ from simulator.figures.campaign import Page, campaign
 from simulator.figures.card import card
 from simulator.figures.difference import difference
 from simulator.figures.divergence import divergence
+from simulator.figures.fanout import fanout
 from simulator.figures.ledger import ledger
 from simulator.figures.picture import Picture
 from simulator.figures.spacetime import space_time
@@ -23,6 +24,7 @@ __all__ = [
     "card",
     "difference",
     "divergence",
+    "fanout",
     "key_strip",
     "ledger",
     "space_time",

@@ -14,7 +14,7 @@ import msgspec
 
 from simulator.experiment.explanation import Shrunk
 from simulator.experiment.plan import Plan, Step
-from simulator.experiment.recipe import counted, inevitable, replay_command
+from simulator.experiment.recipe import inevitable, replay_command
 from simulator.experiment.simpler import is_fault
 from simulator.figures.picture import FONT, INK, MUTED, PANEL, Picture, hover, shorten, sign, text
 
@@ -71,7 +71,8 @@ def card(shrunk: Shrunk, file: Path | str = "") -> Picture:
         page.lines(f"without it {entry.without or '… not tried'}", rows=2, x=_LEFT + 28, fill=MUTED)
     page.y += 8
     page.lines(inevitable(shrunk), fill=_FATAL)
-    page.line(counted(shrunk), fill=MUTED)
+    said = f"shrunk from {shrunk.steps_before} events to {len(plan.steps)}; {shrunk.tries} plans played"
+    page.line(said, fill=MUTED)
     if file:
         page.line(replay_command(file), more=' font-family="ui-monospace, monospace"')
     height = page.y + 28

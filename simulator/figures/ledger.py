@@ -7,6 +7,7 @@ from typing import Final
 
 from simulator.experiment.history import Fate
 from simulator.experiment.simulation import Run
+from simulator.figures.bars import cuts
 from simulator.figures.picture import Picture, signature
 from simulator.figures.plotting import Chart, chart, mark_time
 
@@ -17,6 +18,7 @@ _STYLES: Final[dict[Fate, tuple[str, str, str]]] = {
     "lost": ("X", "#c2181b", "lost, which is a bug"),
 }
 _LINKS_MAX: Final = 400
+_NAMES_MAX: Final = 3
 
 
 def ledger(run: Run) -> Picture:
@@ -58,13 +60,20 @@ def plot(run: Run) -> Chart:
             for line in run.ledger:
                 names.setdefault((at_s[line.id], where[line.id]), []).append(f"#{line.id}")
             for place, ids in names.items():
-                axes.annotate(" ".join(dict.fromkeys(ids)), place, xytext=(0, 7), fontsize=7.5, zorder=4,
+                axes.annotate(_several(list(dict.fromkeys(ids))), place, xytext=(0, 7), fontsize=7.5, zorder=4,
                               textcoords="offset points", ha="center")  # fmt: skip
         axes.set_yticks(range(len(members)), labels=list(members))
         axes.set_ylim(len(members) - 0.4, -0.7)
         axes.set_ylabel("acknowledged by")
         mark_time(axes, run)
+        moments = [*at_s.values(), *(bar.end_s for bar in cuts(run)), run.outcome.converged_s or 0.0, run.plan.safety_s]
+        axes.set_xlim(0, 1.04 * max(moments))  # not the long wait of a run that never converged
         axes.legend(
             loc="lower center", bbox_to_anchor=(0.5, 0.02), bbox_transform=c.figure.transFigure, ncols=2, fontsize=8.5
         )
     return c
+
+
+def _several(names: list[str]) -> str:
+    """Names that have one place, as far as there is room."""
+    return " ".join(names) if len(names) <= _NAMES_MAX else f"{names[0]} … {names[-1]}"

@@ -16,7 +16,7 @@ from pivot.client import Client
 from pivot.errors import NotFoundError
 from pivot.types import JsonValue
 from simulator.errors import LiveClusterError
-from simulator.experiment.plan import Plan
+from simulator.experiment.plan import LEADER, Plan
 from simulator.live.cluster import LiveCluster, live_cluster
 from simulator.live.player import LiveOutcome, play_live
 
@@ -25,6 +25,7 @@ T = TypeVar("T")
 WITHIN_S: Final = 30.0
 """How long members may take to become equal, unless somebody says otherwise."""
 _LOOK_S: Final = 0.05
+_GLANCE_S: Final = 0.005
 
 
 @final
@@ -111,6 +112,18 @@ class Running:
         if not self._run(partial(_settle, self._cluster, within_s)):
             raise LiveClusterError(f"members are not equal after {within_s:g} s: {str(self.state)[:500]}")
 
+    def spread(self, key: str, value: JsonValue, *, within_s: float = WITHIN_S) -> dict[str, float]:
+        """Write at the leader; node -> how long until it shows that, s, from before the write.
+
+        Raises:
+            LiveClusterError: a node does not show it in time.
+        """
+        found = self._run(partial(_spread, self._cluster, key, value, within_s))
+        late = [name for name in self.members[1:] if name not in found]
+        if late:
+            raise LiveClusterError(f"{len(late)} nodes do not show {key} after {within_s:g} s, among them {late[0]}")
+        return found
+
     def play(self, *, within_s: float = WITHIN_S) -> LiveOutcome:
         """Play the plan's steps, each at its time; see `play_live`.
 
@@ -170,3 +183,25 @@ async def _settle(cluster: LiveCluster, within_s: float) -> bool:
             await trio.sleep(_LOOK_S)
         return True
     return False
+
+
+async def _spread(cluster: LiveCluster, key: str, value: JsonValue, within_s: float) -> dict[str, float]:
+    found: dict[str, float] = {}
+    begin_s = trio.current_time()
+
+    async def watch(name: str) -> None:
+        while True:
+            try:
+                if (await cluster.client(name).get(key)).data == value:
+                    break
+            except NotFoundError:
+                pass
+            await trio.sleep(_GLANCE_S)
+        found[name] = trio.current_time() - begin_s
+
+    with trio.move_on_after(within_s):
+        async with trio.open_nursery() as nursery:
+            for name in cluster.running[1:]:
+                nursery.start_soon(watch, name)
+            await cluster.client(LEADER).set(key, value)
+    return found
