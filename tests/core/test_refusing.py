@@ -26,7 +26,7 @@ UNWANTED = (RowRefused("users/a", "too young"),)
 
 
 def final(instead: Entry | None = None, seq: int = 0) -> RowRejected:
-    held = instead is not None
+    held = 0 if instead is None else instead.stamp
     return RowRejected("users/a", fingerprint(MINE), "too young", held=held, final=True, instead=instead, seq=seq)
 
 
