@@ -6,22 +6,45 @@ Names are imported when they are first used, so that `pivot --help` stays quick.
 TYPE_CHECKING = False  # as in `typing`, which is not worth importing so early
 if TYPE_CHECKING:
     from pivot.client import Client, Written
-    from pivot.config import Config, Key, Knobs
-    from pivot.errors import PivotError
+    from pivot.config import ClientSettings, Config, Key, Knobs
+    from pivot.errors import NotRunningError, PivotError
     from pivot.replies import Item
+    from pivot.server.instance import Instance, get_instance, setup
     from pivot.server.server import Server
+    from pivot.server.storage import Storage
 
-__all__ = ["Client", "Config", "Item", "Key", "Knobs", "PivotError", "Server", "Written"]
+__all__ = [
+    "Client",
+    "ClientSettings",
+    "Config",
+    "Instance",
+    "Item",
+    "Key",
+    "Knobs",
+    "NotRunningError",
+    "PivotError",
+    "Server",
+    "Storage",
+    "Written",
+    "get_instance",
+    "setup",
+]
 
 _HOMES = {
     "Client": "pivot.client",
+    "ClientSettings": "pivot.config",
     "Config": "pivot.config",
+    "Instance": "pivot.server.instance",
     "Item": "pivot.replies",
     "Key": "pivot.config",
     "Knobs": "pivot.config",
+    "NotRunningError": "pivot.errors",
     "PivotError": "pivot.errors",
     "Server": "pivot.server.server",
+    "Storage": "pivot.server.storage",
     "Written": "pivot.client",
+    "get_instance": "pivot.server.instance",
+    "setup": "pivot.server.instance",
 }
 
 

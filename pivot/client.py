@@ -7,7 +7,7 @@ from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager
 from http import HTTPStatus
 from types import TracebackType
-from typing import Literal, TypeAlias, TypeVar, final
+from typing import Literal, TypeAlias, TypeVar, final, overload
 from urllib.parse import quote, urlencode
 
 import msgspec
@@ -19,6 +19,7 @@ from pivot.replies import Item, decode, refusal
 from pivot.transport.http_client import HttpClient, Response, normalize_url, one_line
 from pivot.transport.websocket import open_websocket
 from pivot.types import JsonValue
+from pivot.values import decoded, encoded
 from pivot.watching import Watching
 
 __all__ = ["Ack", "Client", "FollowerInfo", "Item", "Written"]
@@ -125,50 +126,65 @@ class Client:
         """Close the connections."""
         await self._http.aclose()
 
-    async def get(self, key: str) -> Item:
+    @overload
+    async def get(self, key: str) -> Item[JsonValue]: ...
+
+    @overload
+    async def get(self, key: str, *, type: type[_T]) -> Item[_T]: ...
+
+    async def get(self, key: str, *, type: type[_T] | None = None) -> Item[_T] | Item[JsonValue]:  # noqa: A002
         """Read one entry.
+
+        Args:
+            key: which one.
+            type: what its value is: a dataclass, a msgspec struct, or anything else msgspec knows; None = plain JSON.
 
         Raises:
             BadKeyError: it is no key.
             NotFoundError: the server has no such entry.
+            BadValueError: its value is not of that type.
             UnreachableError, RefusedError: see `pivot.errors`.
         """
-        return await self._read(check_key(key), Item)
+        return _typed(await self._read(check_key(key), Item[msgspec.Raw]), type)
 
-    async def get_list(self, pattern: str) -> list[Item]:
-        """Read all entries that a glob matches, newest first.
+    @overload
+    async def get_list(self, pattern: str) -> list[Item[JsonValue]]: ...
 
-        Raises:
-            BadKeyError: it is no pattern.
-            UnreachableError, RefusedError: see `pivot.errors`.
-        """
-        return await self._read(check_pattern(pattern), list[Item])
+    @overload
+    async def get_list(self, pattern: str, *, type: type[_T]) -> list[Item[_T]]: ...
 
-    async def set(self, key: str, value: JsonValue, *, ack: Ack | None = None, ack_timeout_s: float = 5.0) -> Written:
+    async def get_list(
+        self,
+        pattern: str,
+        *,
+        type: type[_T] | None = None,  # noqa: A002
+    ) -> list[Item[_T]] | list[Item[JsonValue]]:
+        """Read all entries that a glob matches, newest first; as `get`."""
+        found = await self._read(check_pattern(pattern), list[Item[msgspec.Raw]])
+        return [_typed(item, type) for item in found]
+
+    async def set(self, key: str, value: object, *, ack: Ack | None = None, ack_timeout_s: float = 5.0) -> Written:
         """Create or replace one entry.
 
         Args:
             key: which one.
-            value: anything JSON can express.
+            value: anything msgspec can make JSON of: plain values, dataclasses, structs, dates.
             ack: `leader` waits until the leader has it as well; see `Written.acked`.
             ack_timeout_s: for how long at most, s.
 
         Raises:
             BadKeyError: it is no key.
+            BadValueError: it cannot be JSON.
             RefusedError: 429 and 503 were certainly not written, 504 is not known.
             UnreachableError: see `pivot.errors`.
         """
         return await self._write(check_key(key), value, _ack_query(ack, ack_timeout_s))
 
-    async def push(
-        self, pattern: str, value: JsonValue, *, ack: Ack | None = None, ack_timeout_s: float = 5.0
-    ) -> Written:
+    async def push(self, pattern: str, value: object, *, ack: Ack | None = None, ack_timeout_s: float = 5.0) -> Written:
         """Create a new entry in a list such as `users/*`; as `set`."""
         return await self._write(check_list(pattern), value, _ack_query(ack, ack_timeout_s))
 
-    async def patch(
-        self, key: str, value: dict[str, JsonValue], *, ack: Ack | None = None, ack_timeout_s: float = 5.0
-    ) -> Written:
+    async def patch(self, key: str, value: object, *, ack: Ack | None = None, ack_timeout_s: float = 5.0) -> Written:
         """Merge an object into the one that an entry has: members of objects merge, the rest is replaced; as `set`.
 
         Raises:
@@ -249,8 +265,8 @@ class Client:
         asked, response = await self._request("GET", path, query=query)
         return decode(asked, response.body, kind)
 
-    async def _write(self, path: str, value: JsonValue, query: str, *, method: str = "POST") -> Written:
-        asked, response = await self._request(method, path, msgspec.json.encode(value), query)
+    async def _write(self, path: str, value: object, query: str, *, method: str = "POST") -> Written:
+        asked, response = await self._request(method, path, encoded(value).encode(), query)
         index = decode(asked, response.body, _Index).index
         return Written(index, _stamp(asked, response), response.status != HTTPStatus.ACCEPTED)
 
@@ -263,6 +279,11 @@ class Client:
         if not 200 <= response.status < 300:
             raise refusal(url, response.status, response.body)
         return f"{method} {url}", response
+
+
+def _typed(found: Item[msgspec.Raw], wanted: type[_T] | None) -> Item[_T]:
+    data = decoded(found.path, found.data, wanted)
+    return Item(found.created, found.updated, found.index, found.path, data)
 
 
 def _ack_query(ack: Ack | None, timeout_s: float) -> str:

@@ -5,18 +5,63 @@ Layer: below core. Start at `Config`; `Knobs` are the timings and limits that fe
 
 import ipaddress
 import math
-from typing import Final, Literal, TypeAlias, final
+from collections.abc import Sequence
+from typing import Final, Literal, Protocol, TypeAlias, final
 
 import msgspec
+from msgspec.structs import force_setattr
 
 from pivot.errors import BadKeyError, ConfigError
 from pivot.paths import check_pattern, overlap
 
+Way: TypeAlias = Literal["native", "2.0"]
+"""How two members replicate: our own messages, or the protocol of the original."""
 ForeignCluster: TypeAlias = Literal["refuse", "wipe", "merge"]
 NAME_MAX: Final = 255
 """Longest name of a member."""
 NODE_NETWORKS: Final = ("127.0.0.0/8", "::1/128", "10.0.0.0/8", "172.16.0.0/12", "192.168.0.0/16", "fc00::/7")
 """Loopback and private addresses. Link-local ones are left out: machines in clouds keep secrets there."""
+
+
+class Database:
+    """What entries can be kept in; `pivot.Storage` is the one there is."""
+
+
+class CustomClient(Protocol):
+    """An `httpx.AsyncClient` of the user's, who closes it; only `pivot.transport.http_client` knows httpx."""
+
+    @property
+    def is_closed(self) -> bool:
+        """Whether it cannot be used any more."""
+        ...
+
+    async def aclose(self) -> None:
+        """Close it."""
+        ...
+
+
+@final
+class ClientSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """How requests to peers are made.
+
+    Attributes:
+        connect_s: longest that connecting may take, s.
+        total_s: longest that a request may take, its answer included, s; streams have no such end.
+    """
+
+    connect_s: float = 0.5
+    total_s: float = 30.0
+
+    def __post_init__(self) -> None:
+        """Refuse times that cannot be.
+
+        Raises:
+            ConfigError: names the setting.
+        """
+        for name in self.__struct_fields__:
+            value: float = getattr(self, name)
+            if not 0 < value < math.inf:
+                raise ConfigError(f"client.{name} is {value}, it must be greater than 0 and finite")
 
 
 @final
@@ -27,11 +72,13 @@ class Key(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         path: key or glob, relative to the server's root.
         cluster_url: another leader to follow for this key; empty = the server's own.
         local: whether this server leads the key itself, though it follows a leader for others.
+        database: the storage that keeps its entries; None = the server's own.
     """
 
     path: str
     cluster_url: str = ""
     local: bool = False
+    database: Database | None = None
 
     def __post_init__(self) -> None:
         """Refuse what is no key and no glob, or contradicts itself.
@@ -45,6 +92,8 @@ class Key(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
             raise ConfigError(str(error)) from None
         if self.local and self.cluster_url:
             raise ConfigError(f"key {self.path!r} is local and follows {self.cluster_url}; it can be one of both")
+        if self.database is not None and not isinstance(self.database, Database):  # pyright: ignore[reportUnnecessaryIsInstance] - said of callers that are checked
+            raise ConfigError(f"key {self.path!r} has database {self.database!r}, which is no Storage")
 
 
 @final
@@ -132,10 +181,16 @@ class Config(msgspec.Struct, frozen=True, kw_only=True):
         name: how peers call this member; empty = drawn at every start.
         mesh: whether a node reads from other nodes while its leader is away, and lets them read.
         node_networks: where nodes that register under the nodes key may be; others are never called.
+        extra_node_urls: nodes that a leader watches and calls though they are not registered.
+        auto_sync_on_start: whether a node goes to its leader when it starts, or only when somebody says so.
+        sync_on_read: how long, s, a read may wait for a leader that a node is not in step with; 0 = it never waits.
+        client: how requests to peers are made, or what makes them.
+        protocols: what may be spoken with peers; `native` is taken where both speak it.
+        node_check_s: how often a leader looks whether the nodes that are registered answer.
         knobs: timings and limits.
     """
 
-    keys: tuple[Key, ...] = ()
+    keys: Sequence[Key] = ()
     nodes_key: str = ""
     cluster_url: str = ""
     cluster_id: str = ""
@@ -143,6 +198,12 @@ class Config(msgspec.Struct, frozen=True, kw_only=True):
     name: str = ""
     mesh: bool = True
     node_networks: tuple[str, ...] = NODE_NETWORKS
+    extra_node_urls: Sequence[str] = ()
+    auto_sync_on_start: bool = True
+    sync_on_read: float = 0.0
+    client: ClientSettings | CustomClient = ClientSettings()
+    protocols: tuple[Way, ...] = ("native", "2.0")
+    node_check_s: float = 30.0
     knobs: Knobs = Knobs()
 
     def __post_init__(self) -> None:
@@ -151,6 +212,10 @@ class Config(msgspec.Struct, frozen=True, kw_only=True):
         Raises:
             ConfigError: names the key.
         """
+        force_setattr(self, "keys", tuple(self.keys))  # a list might change later
+        force_setattr(self, "extra_node_urls", tuple(self.extra_node_urls))
+        if not 0 <= self.sync_on_read < math.inf:
+            raise ConfigError(f"sync_on_read is {self.sync_on_read}, it must be at least 0 and finite")
         if self.nodes_key and not self.nodes_key.endswith("/*"):
             raise ConfigError(f"nodes_key is {self.nodes_key!r}, it must be a list such as things/*")
         if len(self.name) > NAME_MAX or "://" in self.name:
@@ -161,13 +226,19 @@ class Config(msgspec.Struct, frozen=True, kw_only=True):
                 ipaddress.ip_network(network)
             except ValueError as error:
                 raise ConfigError(f"node_networks has {network[:100]!r}, which is no network: {error}") from None
+        if not 0 < self.node_check_s < math.inf:
+            raise ConfigError(f"node_check_s is {self.node_check_s}, it must be greater than 0 and finite")
         for key in self.keys:
             if key.cluster_url and not self.cluster_url:
                 raise ConfigError(
                     f"key {key.path!r} follows {key.cluster_url}, but this server has no cluster_url: it leads"
                 )
-        if self.nodes_key in (key.path for key in self.keys if key.local or key.cluster_url):
-            raise ConfigError(f"key {self.nodes_key!r} is the nodes key, which has the server's own leader")
+        first: dict[str, Key] = {}
+        for key in self.keys:
+            if first.setdefault(key.path, key) != key:
+                raise ConfigError(f"key {key.path!r} is given twice, and not alike")
+            if key.path == self.nodes_key and (key.local or key.cluster_url or key.database):
+                raise ConfigError(f"key {key.path!r} is the nodes key, which has the server's own leader and storage")
         paths = self.collections()
         for place, path in enumerate(paths):
             for other in paths[:place]:
@@ -176,7 +247,7 @@ class Config(msgspec.Struct, frozen=True, kw_only=True):
 
     def collections(self) -> tuple[str, ...]:
         """Paths of all collections, `nodes_key` included, each once."""
-        keys = self.keys if not self.nodes_key else (*self.keys, Key(self.nodes_key))
+        keys = (*self.keys, Key(self.nodes_key)) if self.nodes_key else self.keys
         return tuple(dict.fromkeys(key.path for key in keys))
 
     def upstreams(self) -> dict[str, str]:

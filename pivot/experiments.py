@@ -77,11 +77,18 @@ def fuzz(
 
 
 @sim.command
-def replay(file: Path, /, *, runtime: Runtime = "kernel", as_json: Json = False) -> int:
+def replay(
+    file: Path,
+    /,
+    *,
+    mutant: Annotated[str, Parameter(help="Mutant to plant; none: none.")] = "",
+    runtime: Runtime = "kernel",
+    as_json: Json = False,
+) -> int:
     """Play the plan in a file."""
     from simulator.commands.plans import replay
 
-    return replay(file, runtime=runtime, as_json=as_json)
+    return replay(file, mutant=mutant, runtime=runtime, as_json=as_json)
 
 
 @sim.command
@@ -144,6 +151,36 @@ def matrix(
         as_json=as_json,
     )
     return matrix(options)
+
+
+@sim.command
+def explore(
+    *,
+    nodes: Annotated[int, Parameter(help="Nodes besides the leader, 1 or 2.")] = 1,
+    operations: Annotated[int, Parameter(help="Most writes and deletions in a plan, 1 to 3.")] = 1,
+    delays: Annotated[int, Parameter(help="Most delays in a schedule.")] = 1,
+    faults: Annotated[int, Parameter(help="Most faults in a schedule.")] = 1,
+    schedules: Annotated[int, Parameter(help="Most schedules of one plan.")] = 10_000_000,
+    mutant: Annotated[str, Parameter(help="Mutant to plant; to see that it is found.")] = "",
+    runs: Annotated[Path, Parameter(help="Folder for schedules that violate something.")] = Path("runs"),
+    workers: Annotated[int | None, Parameter(help="Processes that explore; none: as many as cores.")] = None,
+    as_json: Json = False,
+) -> int:
+    """Play all schedules of all small plans, within bounds; whatever none of them violates is proved for these."""
+    from simulator.commands.exploring import ExploreOptions, explore
+
+    options = ExploreOptions(
+        nodes=nodes,
+        operations=operations,
+        delays=delays,
+        faults=faults,
+        schedules=schedules,
+        mutant=mutant,
+        runs=runs,
+        workers=workers,
+        as_json=as_json,
+    )
+    return explore(options)
 
 
 @sim.command

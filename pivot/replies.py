@@ -3,21 +3,20 @@
 Layer: edge. Start at `decode`.
 """
 
-from typing import Final, TypeVar
+from typing import Final, Generic, TypeVar
 
 import msgspec
 
 from pivot.errors import BadAnswerError, NotFoundError, RefusedError, TransportError
 from pivot.transport.http_client import one_line
-from pivot.types import JsonValue
 
 _ON_THE_WAY: Final = (413, 429, 500, 502, 503, 504)
 """What a proxy may say, in its own words, for a server of ours that is behind it."""
 _T = TypeVar("_T")
 
 
-class Item(msgspec.Struct, frozen=True):
-    """An entry.
+class Item(msgspec.Struct, Generic[_T], frozen=True):
+    """An entry, whose value is of type `T`.
 
     Attributes:
         created: when this life of the key began, ns since the Unix epoch.
@@ -31,7 +30,7 @@ class Item(msgspec.Struct, frozen=True):
     updated: int
     index: str
     path: str
-    data: JsonValue
+    data: _T
 
 
 class _Error(msgspec.Struct):

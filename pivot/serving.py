@@ -4,7 +4,6 @@ Layer: edge (composition root). Settings come from flags, then `PIVOT_*` variabl
 """
 
 import os
-import signal
 import sys
 from functools import partial
 from pathlib import Path
@@ -14,17 +13,14 @@ import msgspec
 import structlog
 import trio
 
-from pivot.actors.entropy import Entropy, SystemEntropy
 from pivot.actors.wallclock import WallClock, system_clock
-from pivot.config import NODE_NETWORKS, Config, ForeignCluster, Key, Knobs
-from pivot.engine.base import StorageEngine
-from pivot.engine.memory import MemoryEngine
-from pivot.engine.sqlite import SqliteEngine
-from pivot.errors import ConfigError, UnreachableError, root_reason
+from pivot.config import NODE_NETWORKS, Config, ForeignCluster, Key, Knobs, Way
+from pivot.errors import ConfigError
 from pivot.logs import LogFormat, LogLevel, configure_logs, log_notice
-from pivot.server.server import Server, registration
-from pivot.transport.http_client import normalize_url
-from pivot.types import Epoch, StoreId
+from pivot.server.instance import setup
+from pivot.server.registering import registration
+from pivot.server.server import Server
+from pivot.server.storage import Storage
 
 FILE_BYTES_MAX: Final = 2**20
 _DEFAULT_LISTEN: Final = "127.0.0.1:8080"
@@ -42,6 +38,8 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
         foreign_cluster: what to do when the leader is of another cluster: `refuse`, `wipe` or `merge`.
         mesh: whether to read from other nodes while the leader is away; said nothing, yes.
         node_networks: where nodes that register may be; said nothing, loopback and private networks.
+        protocols: what may be spoken with peers; said nothing, `native` and `2.0`.
+        node_check_s: how often a leader looks whether registered nodes answer; said nothing, every 30 s.
         keys: collections, `[[keys]]` with `path`, and `cluster_url` or `local` where they have another leader.
         nodes_key: glob under which nodes register.
         advertise: `host:port` to register under the nodes key, or `auto`.
@@ -60,6 +58,8 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     foreign_cluster: ForeignCluster | None = None
     mesh: bool | None = None
     node_networks: tuple[str, ...] | None = None
+    protocols: tuple[Way, ...] | None = None
+    node_check_s: float | None = None
     keys: tuple[Key, ...] | None = None
     nodes_key: str | None = None
     advertise: str | None = None
@@ -82,14 +82,16 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
             ConfigError: a setting contradicts another or cannot be; names it.
         """
         config = Config(
-            keys=tuple(_normalized(key) for key in self.keys or ()),
+            keys=self.keys or (),
             nodes_key=self.nodes_key or "",
-            cluster_url=normalize_url(self.cluster_url) if self.cluster_url else "",
+            cluster_url=self.cluster_url or "",
             cluster_id=self.cluster_id or "",
             foreign_cluster=self.foreign_cluster or "refuse",
             name=self.name or "",
             mesh=self.mesh is not False,
             node_networks=NODE_NETWORKS if self.node_networks is None else self.node_networks,
+            protocols=("native", "2.0") if self.protocols is None else self.protocols,
+            node_check_s=30.0 if self.node_check_s is None else self.node_check_s,
             knobs=self.knobs or Knobs(),
         )
         if self.advertise == "auto":
@@ -108,16 +110,11 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
             raise ConfigError(f"durability is {self.durability}, but there is no folder to keep data in: give --data")
         return config
 
-    def engine(self, entropy: Entropy) -> StorageEngine:
+    def storage(self) -> Storage:
         """What keeps the member's store."""
         if self.data and self.durability != "memory":
-            durability = self.durability or "full"
-            return SqliteEngine(Path(self.data), new_id=entropy.new_id, durability=durability)
-        return MemoryEngine(store=StoreId(entropy.new_id()), epoch=Epoch(entropy.new_id()))
-
-
-def _normalized(key: Key) -> Key:
-    return msgspec.structs.replace(key, cluster_url=normalize_url(key.cluster_url)) if key.cluster_url else key
+            return Storage.sqlite(self.data, durability=self.durability or "full")
+        return Storage.memory()
 
 
 def read_settings(file: Path) -> Settings:
@@ -153,41 +150,27 @@ def serve(settings: Settings, *, until_stdin_ends: bool = False, wall: WallClock
         StorageError: the store cannot be opened.
         UnreachableError: the address cannot be listened on.
     """
-    config = settings.config()
+    server = Server(settings.storage(), wall=wall)
+    setup(server, settings.config())
+    server.notices.append(log_notice)
     configure_logs(settings.log or "text", settings.log_level or "info")
-    trio.run(partial(_serve, config, settings, until_stdin_ends=until_stdin_ends, wall=wall))
+    trio.run(partial(_serve, server, settings, until_stdin_ends=until_stdin_ends))
 
 
-async def _serve(config: Config, settings: Settings, *, until_stdin_ends: bool, wall: WallClock) -> None:
-    listen, advertise = settings.listen or _DEFAULT_LISTEN, settings.advertise or ""
-    entropy = SystemEntropy()
-    server = Server(config, engine=settings.engine(entropy), wall=wall, entropy=entropy)
-    server.member.on_notice(log_notice)
+async def _serve(server: Server, settings: Settings, *, until_stdin_ends: bool) -> None:
     stop = trio.Event()
     async with trio.open_nursery() as nursery:
-        await nursery.start(_stop_on_signals, stop)
         if until_stdin_ends:
             nursery.start_soon(_stop_at_end_of_stdin, stop)
 
         async def run(*, task_status: trio.TaskStatus[str]) -> None:
-            try:
-                await server.run(listen, shutdown=stop.wait, advertise=advertise, task_status=task_status)
-            except* OSError as errors:
-                raise UnreachableError(f"cannot listen on {listen}: {root_reason(errors)}") from errors
+            listen, advertise = settings.listen or _DEFAULT_LISTEN, settings.advertise or ""
+            await server.serve(listen, advertise=advertise, stop=stop, task_status=task_status)
             nursery.cancel_scope.cancel()
 
         url = await nursery.start(run)
-        print(f"listening on {url}", flush=True)  # noqa: T201 - what scripts wait for
-        structlog.get_logger("pivot").info("serving", url=url, member=server.member.id, leader=config.cluster_url)
-
-
-async def _stop_on_signals(stop: trio.Event, *, task_status: trio.TaskStatus[None]) -> None:
-    with trio.open_signal_receiver(signal.SIGTERM, signal.SIGINT) as signals:
-        task_status.started()
-        async for number in signals:
-            if stop.is_set():
-                sys.exit(128 + number)
-            stop.set()
+        member, leader = server.live.stores.own.id, server.config.cluster_url
+        structlog.get_logger("pivot").info("serving", url=url, member=member, leader=leader)
 
 
 async def _stop_at_end_of_stdin(stop: trio.Event) -> None:

@@ -246,7 +246,7 @@ def _print(value: object) -> None:
     print(_json(value), flush=True)
 
 
-def _object(item: "Item | FollowerInfo") -> dict[str, object]:
+def _object(item: "Item[JsonValue] | FollowerInfo") -> dict[str, object]:
     return {name: getattr(item, name) for name in item.__struct_fields__}
 
 

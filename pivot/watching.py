@@ -54,7 +54,7 @@ class Watching:
 
     def __init__(self, address: str, pattern: str) -> None:
         self._address = address
-        self._kind = list[Item] if is_glob(pattern) else _Shown
+        self._kind = list[Item[JsonValue]] if is_glob(pattern) else _Shown
         self._state: JsonValue = None
         self._is_fresh = False
         self._end: Exception | None = None

@@ -4,7 +4,7 @@ Layer: simulator (bottom). A branch of the tree in `pivot.errors`.
 
     SimulationError
     |-- SimulationDeadlockError      every task waits and nothing will ever happen
-    |-- TooManyEventsError           a run does more than its limit: events, or turns at one instant
+    |-- TooManyEventsError           a run does more than its limit: events, or events or turns at one instant
     |-- OutOfTimeError               virtual time passed its limit before the run was finished
     |-- NestedRunError               a run was started inside a Trio run
     |-- TrioMovedError               Trio no longer has a seam that virtual time needs
@@ -15,6 +15,7 @@ Layer: simulator (bottom). A branch of the tree in `pivot.errors`.
     |-- UnknownBugError              no bug of this name can be planted
     |-- NoCampaignError              a folder does not hold a campaign
     |-- FigureError                  a picture or a table of a run cannot be made
+    |-- ExplorationError             states of a plan cannot be told apart
     |-- CrewError                    trials cannot be played the way it was asked for
     |-- CrewUnreachableError         the cluster that should play them does not answer
     `-- LiveClusterError             real processes did not do what a plan needs
@@ -148,6 +149,10 @@ class NoCampaignError(SimulationError, MisuseError):
 
 class FigureError(SimulationError, MisuseError):
     """A picture or a table of a run cannot be made; says what is missing."""
+
+
+class ExplorationError(SimulationError):
+    """The states of a plan cannot be told apart, so that its schedules cannot be explored."""
 
 
 class CrewError(SimulationError, MisuseError):

@@ -5,7 +5,7 @@ gives it real ones, the simulator gives it its own, and it cannot tell the diffe
 Start at `Member.open`.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from functools import partial
 from typing import Final, assert_never, final
 
@@ -19,7 +19,7 @@ from pivot.actors.wallclock import WallClock
 from pivot.config import Config
 from pivot.core.behaviour import Behaviour
 from pivot.core.entry import Entry
-from pivot.core.events import LinkLost, Received
+from pivot.core.events import LinkLost, PullNow, Received
 from pivot.core.health import HealthBehaviour
 from pivot.core.leader import LeaderBehaviour
 from pivot.core.lineage import NO_LINEAGE
@@ -201,6 +201,12 @@ class Member:
         """Call `listener` with keys whose versions our leader has confirmed; returns what ends that."""
         self._board.confirmations.append(listener)
         return lambda: self._board.confirmations.remove(listener)
+
+    def pull(self, collections: Iterable[str]) -> None:
+        """Bring what the leaders of these have now, and give them what they lack; `CaughtUp` says when it is here."""
+        followed = [actor for path in collections if (actor := self._listeners[path]) != LEADER]
+        for actor in dict.fromkeys(followed):
+            self._board.tell(actor, PullNow())
 
     def replicates(self, key: str) -> bool:
         """Whether a key belongs to a collection, so that it has a leader."""

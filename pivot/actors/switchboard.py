@@ -28,7 +28,7 @@ from pivot.core.effects import (
     TellConfirmed,
 )
 from pivot.core.entry import Entry
-from pivot.core.events import Answer, Asked, Event, Started, TimerFired
+from pivot.core.events import Answer, Asked, Event, Started, TellEvent, TimerFired
 from pivot.core.messages import PROTOCOL, Envelope
 from pivot.core.notices import Notice
 from pivot.core.questions import Failed, Question, ReplyTo, Result
@@ -183,8 +183,7 @@ class Switchboard:
                 store, epoch = self._life
                 self._transport.send(Envelope(PROTOCOL, self.member, effect.target, store, epoch, effect.body))
             case Tell():
-                inbox, event = self.ports[effect.actor].inbox, effect.event
-                self._timeline.call_soon(partial(_offer, inbox, event))
+                self.tell(effect.actor, effect.event)
             case Publish():
                 for watcher in tuple(self.watchers):
                     watcher(effect.entries)
@@ -203,6 +202,10 @@ class Switchboard:
                 raise AssertionError("a Persist is committed, not performed")
             case _:
                 assert_never(effect)
+
+    def tell(self, actor: str, event: TellEvent) -> None:
+        """Put an event into the mailbox of an actor, unless it is full."""
+        self._timeline.call_soon(partial(_offer, self.ports[actor].inbox, event))
 
     def report(self, notice: Notice) -> None:
         """Tell everybody who wants to know."""

@@ -182,6 +182,7 @@ class Collection:
         path: the configured key or glob.
         follows: whether it has an upstream (a collection that leads has no outbox).
         head: greatest `seq` applied.
+        newest: greatest stamp that an applied version had, also one that was dropped since, ns.
         acked_max: no row is confirmed under a greater number, committed or staged.
         place: where we are in our upstream's feed.
         retention: what became of our tombstones.
@@ -190,14 +191,13 @@ class Collection:
 
     __slots__ = (
         "_digest", "_feed", "_outbox", "_rows", "_staged", "_staged_place", "_staged_retention", "_staged_rows",
-        "_tombstones", "acked_max", "followers", "follows", "head", "path", "place", "retention",
+        "_tombstones", "acked_max", "followers", "follows", "head", "newest", "path", "place", "retention",
     )  # fmt: skip
 
     def __init__(self, path: str, *, follows: bool) -> None:
         self.path = path
         self.follows = follows
-        self.head = 0
-        self.acked_max = 0
+        self.head = self.newest = self.acked_max = 0
         self.place = Place()
         self.retention = Retention()
         self.followers: dict[StoreId, Follower] = {}
@@ -256,8 +256,7 @@ class Collection:
 
     def _slice(self, index: SeqIndex, since: int, *, rows_max: int, bytes_max: int) -> FeedSlice:
         rows: list[Row] = []
-        size, last = 0, since
-        complete = True
+        size, last, complete = 0, since, True
         for seq, key in index.after(since):
             row = self._rows[key]
             size += len(key) + len(row.entry.data) + 80
@@ -367,6 +366,7 @@ class Collection:
             self._leave(old)
         self._feed.append(row.seq, key)
         self.head = max(self.head, row.seq)
+        self.newest = max(self.newest, row.entry.stamp)
         if self.follows and row.acked is None:
             self._outbox.append(row.seq, key)
         if row.entry.deleted:

@@ -99,5 +99,9 @@ class PeerSilent(msgspec.Struct, frozen=True, gc=False):
     limit_s: float
 
 
-TellEvent: TypeAlias = Changed | Heard | Unwatch | Enrol | PeerSilent
+class PullNow(msgspec.Struct, frozen=True, gc=False):
+    """Somebody wants what our leader has now, and offer it everything; `CaughtUp` is reported again when it is here."""
+
+
+TellEvent: TypeAlias = Changed | Heard | Unwatch | Enrol | PeerSilent | PullNow
 Event: TypeAlias = Started | TimerFired | Received | LinkLost | Asked | Answer | Committed | CommitFailed | TellEvent

@@ -64,6 +64,7 @@ def mend_buckets(store: Store, to: ReplyTo, question: MendBuckets) -> list[Effec
             row = collection.peek(entry.key)
             if store.stranger(collection, entry):
                 continue
+            decision.meet(row, entry)
             theirs[entry.key] = row is None or not supersedes(row.entry, entry)
             if row is None or supersedes(entry, row.entry):
                 decision.take(entry, acked=seq)

@@ -40,11 +40,15 @@ from pivot.types import Now
 
 
 def merge_pushed(store: Store, now: Now, to: ReplyTo, question: MergePushed) -> list[Effect]:
-    """As the leader: take what is greater, refuse what we cannot judge, and say so row by row."""
+    """As the leader: take what is greater, refuse what we cannot judge, and say so row by row.
+
+    Of a sender that cannot say what it has seen, a row that may have been deleted, and its tombstone collected, is
+    refused.
+    """
     collection = store[question.collection]
     decision = Decision(store, to)
     retention = collection.peek_retention()
-    if question.seen < retention.floor:
+    if question.seen is not None and question.seen < retention.floor:
         if retention != collection.retention:  # not kept yet: what we answer stands or falls with that commit
             decision.stage(SetRetention(collection.path, retention))
         return decision.effects(Missed(retention.floor, retention.collected))
@@ -54,9 +58,14 @@ def merge_pushed(store: Store, now: Now, to: ReplyTo, question: MergePushed) -> 
         row = collection.peek(entry.key)
         stranger = store.stranger(collection, entry)
         ahead = _ahead(store, now, entry, collected=retention.collected)
-        if stranger or ahead:
-            refusal = stranger or ahead
-            rejected.append(RowRejected(entry.key, fingerprint(entry), refusal, bool(ahead), row is not None))
+        perhaps_deleted = ""
+        if question.seen is None and row is None and not entry.deleted and entry.stamp <= retention.collected:
+            perhaps_deleted = f"stamp {entry.stamp} is not above {retention.collected}: it may have been deleted since"
+        refusal = stranger or ahead or perhaps_deleted
+        if refusal:
+            rejected.append(
+                RowRejected(entry.key, fingerprint(entry), refusal, bool(ahead), row.entry.stamp if row else 0)
+            )
             decision.report(Rejected(entry.key, refusal))
             continue
         decision.meet(row, entry)
@@ -116,7 +125,7 @@ def _judge_absent(decision: Decision, now: Now, collection: Collection, row: Row
             drop(decision, collection, row, "deleted at the leader while we were away")
     elif entry.stamp <= question.collected:
         above = max(question.clock, question.collected, entry.stamp)
-        stamp = decision.store.clock.tick(wall_ns=now.wall_ns, above=above)
+        stamp = decision.store.fresh_stamp(now.wall_ns, entry.key, above=above)
         again = replace(entry, updated=stamp, prev=entry.stamp, origin=decision.store.id)
         decision.take(again, acked=None)
         decision.report(Reissued(entry.key, entry.stamp, stamp, "it may have been deleted while we were away"))
@@ -172,9 +181,10 @@ def confirm(store: Store, to: ReplyTo, question: Confirm) -> list[Effect]:
 def restamp(store: Store, now: Now, to: ReplyTo, question: Restamp) -> list[Effect]:
     """As a node: replace versions that our leader refuses for being in its future, once our clock agrees.
 
-    The author's version (or the only one there is) is written again under a stamp of now; another's is left to its
-    author, since the leader has something for that key. What the leader has may be greater than what we have now, and
-    we may have read past it: we read from the start again.
+    The author's version (or the only one there is) is written again under a stamp of now, later than what the leader
+    had for that key, which its author had most likely seen; another's is left to its author, since the leader has
+    something for that key. What the leader has by now may be greater than that, and we may have read past it: we read
+    from the start again.
     """
     collection = store[question.collection]
     decision = Decision(store, to)
@@ -186,11 +196,12 @@ def restamp(store: Store, now: Now, to: ReplyTo, question: Restamp) -> list[Effe
         entry = row.entry
         if entry.stamp <= limit:
             continue
+        store.spend(entry)
         store.settle_clock(limit)
         if refused.held and entry.origin != store.id:
             drop(decision, collection, row, "ahead of every clock, and left to its author")
             continue
-        stamp = store.clock.tick(wall_ns=now.wall_ns)
+        stamp = store.fresh_stamp(now.wall_ns, entry.key, above=refused.held)
         created, updated = (entry.created, stamp) if entry.created < stamp else (stamp, 0)
         decision.take(replace(entry, created=created, updated=updated, prev=None, origin=store.id), acked=None)
         decision.report(Reissued(entry.key, entry.stamp, stamp, "it was written while a clock was ahead"))

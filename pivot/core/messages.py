@@ -212,14 +212,14 @@ class RowRejected(msgspec.Struct, frozen=True, gc=False, array_like=True, forbid
         fingerprint: of the version.
         reason: why, one line.
         ahead: whether its stamp is too far in the leader's future; then it may come again under another.
-        held: whether the leader holds another version of the key.
+        held: stamp of the version of the key that the leader holds; 0 = none.
     """
 
     key: str
     fingerprint: str
     reason: str
     ahead: bool = False
-    held: bool = False
+    held: Number = 0
 
 
 class PushAck(msgspec.Struct, frozen=True, gc=False, tag="push_ack", tag_field="type", forbid_unknown_fields=True):

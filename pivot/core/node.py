@@ -3,7 +3,8 @@
 Layer: core (pure). Theory of operation:
 
     state      event                     effect                                           next
-    STARTING   answer to Describe        where we are in each collection                  as below
+    STARTING   answer to Describe        where we are in each collection; Hello           GREETING
+    STARTING   likewise, and not to sync where we are                                     WAITING
     WAITING    timer `retry`             Hello; timer `greet`                             GREETING
     GREETING   Welcome                   every collection begins; timer `alive`           LIVE
     WAITING    Welcome, late             as if in time                                    LIVE
@@ -11,8 +12,11 @@ Layer: core (pure). Theory of operation:
                                          people hear of it once per outage
     LIVE       Refused                   the leader does not know us any more             WAITING
     any        LinkLost, PeerSilent      timer `retry`; see `mesh` for what is read then  WAITING
+    LIVE       Welcome                   of another store of our leader: those collections begin, too
     LIVE       from our leader           see `following`; health hears of it
     LIVE       timer `alive`             every collection shows life
+    LIVE       PullNow                   every collection begins again, from where it is
+    WAITING    PullNow                   as timer `retry`
 
 The outbox is the rows themselves, so nothing here needs to survive: after a crash the first step reads the cursors from
 storage. Retries never stop. Start at `NodeBehaviour.step`.
@@ -33,6 +37,7 @@ from pivot.core.events import (
     Heard,
     LinkLost,
     PeerSilent,
+    PullNow,
     Received,
     Started,
     TimerFired,
@@ -93,6 +98,7 @@ class NodeBehaviour:
         self.state = State.STARTING
         self._actor = actor
         self._upstream = upstream
+        self._greets = config.auto_sync_on_start
         self._cluster_id = config.cluster_id
         self._foreign_cluster = config.foreign_cluster
         self._knobs = knobs
@@ -102,6 +108,7 @@ class NodeBehaviour:
             path: Following(path=path, upstream=upstream, knobs=knobs, asks=self._asks) for path in paths
         }
         self._mesh = Mesh(config, upstream=upstream, following=self._following, asks=self._asks)
+        self._unled: dict[str, None] = {}
         self._attempts = 0
         self._said_down = False
         self._heard_s = 0.0
@@ -129,9 +136,24 @@ class NodeBehaviour:
             case Enrol():
                 if self.state is State.LIVE:
                     effects = [Tell("health", Heard(self._upstream, self._actor))]
+            case PullNow():
+                effects = self._pull(now)
             case _:
                 pass
         return effects
+
+    def _pull(self, now: Now) -> list[Effect]:
+        self._greets = True
+        match self.state:
+            case State.WAITING:
+                return [CancelTimer(RETRY), *self._greet(now)]
+            case State.LIVE:
+                live = [following for following in self._following.values() if following.live]
+                return [effect for following in live for effect in following.begin(now)]
+            case State.STARTING | State.GREETING:
+                return []
+            case _:
+                assert_never(self.state)
 
     def _answered(self, now: Now, purpose: Purpose, result: Result) -> list[Effect]:
         if purpose.what in ("peers", "glimpse", "give"):
@@ -145,6 +167,9 @@ class NodeBehaviour:
             if following is not None:
                 following.restore(info.place)
         self._mesh.restore(result.store, result.epoch)
+        if not self._greets:
+            self.state = State.WAITING
+            return []
         return [*self._mesh.away(), *self._greet(now)]
 
     def _timer(self, now: Now, name: str) -> list[Effect]:
@@ -159,7 +184,8 @@ class NodeBehaviour:
                 return self._mesh.tick(now)
             case "alive", State.LIVE:
                 every = self._following.values()
-                return [effect for following in every for effect in following.alive(now)] + [self._alive_timer()]
+                effects = [effect for following in every for effect in following.alive(now)]
+                return [*effects, *self._complain(), self._alive_timer()]
             case _:
                 return []
 
@@ -179,6 +205,8 @@ class NodeBehaviour:
         match body, self.state:
             case Welcome(), State.GREETING | State.WAITING:  # a late answer is an answer
                 return self._welcome(now, body)
+            case Welcome(), State.LIVE:  # a leader with several stores answers for each
+                return self._also(now, body)
             case Refused(), State.GREETING | State.LIVE:
                 return self._refused(body.reason)
             case Peek(), _ if body.collection in self._following:
@@ -225,13 +253,26 @@ class NodeBehaviour:
             Report(PeerUp(self._upstream, "leader")),
             *self._mesh.back(),
         ]
+        self._unled = dict.fromkeys(self._following)
+        return effects + self._begin(now, welcome)
+
+    def _also(self, now: Now, welcome: Welcome) -> list[Effect]:
+        return [] if self._objection(welcome) else self._begin(now, welcome)
+
+    def _begin(self, now: Now, welcome: Welcome) -> list[Effect]:
+        """Follow what a store of our leader leads, unless we do."""
         wiped_for = welcome.cluster if self._foreign_cluster == "wipe" and self._is_foreign(welcome) else ""
-        for path, following in self._following.items():
-            if path in welcome.collections:
-                effects += following.begin(now, wiped_for=wiped_for)
-            else:
-                effects.append(Report(PeerRefused(self._upstream, f"collection {path!r} is not led there")))
+        effects: list[Effect] = []
+        for path in welcome.collections:
+            if path in self._unled:
+                del self._unled[path]
+                effects += self._following[path].begin(now, wiped_for=wiped_for)
         return effects
+
+    def _complain(self) -> list[Effect]:
+        """Say once per connection what our leader does not lead."""
+        unled, self._unled = self._unled, {}
+        return [Report(PeerRefused(self._upstream, f"collection {path!r} is not led there")) for path in unled]
 
     def _objection(self, welcome: Welcome) -> str:
         if welcome.protocol != PROTOCOL:

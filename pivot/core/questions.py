@@ -118,10 +118,10 @@ class ReadOutbox(msgspec.Struct, frozen=True, gc=False):
 
 
 class MergePushed(msgspec.Struct, frozen=True, gc=False):
-    """Merge what a node pushed to us, its leader, when it had seen our feed up to `seen`."""
+    """Merge what a node pushed to us when it had seen our feed up to `seen`; None = it could not say."""
 
     collection: str
-    seen: int
+    seen: int | None
     entries: tuple[Entry, ...]
 
 
@@ -331,6 +331,7 @@ class CollectionInfo(msgspec.Struct, frozen=True, gc=False):
         entries: live entries.
         tombstones: deleted ones still remembered.
         head: greatest sequence number.
+        newest: greatest stamp of a version that was ever kept, tombstones included, ns; 0 = there was none.
         place: where we are in the upstream's feed.
         outbox: rows the upstream has not confirmed.
         retention: what became of our own tombstones.
@@ -342,6 +343,7 @@ class CollectionInfo(msgspec.Struct, frozen=True, gc=False):
     entries: int
     tombstones: int
     head: int
+    newest: int
     place: Place
     outbox: int
     retention: Retention

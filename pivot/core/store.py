@@ -21,6 +21,8 @@ from pivot.types import Epoch, StoreId
 
 CONFLICTS_MAX: Final = 1000
 """How many lost updates are remembered, so that a repeated message does not report one again."""
+SPENT_MAX: Final = 10_000
+"""How many stamps of versions that were written again are remembered; after a restart none is."""
 UNREPLICATED: Final = ""
 """Path of the collection that holds what no configured key matches; it stays in this store."""
 _INDEX_TAG_BITS: Final = 10
@@ -88,6 +90,7 @@ class Store:
         self._dirty: dict[str, Collection] = {}
         self._resyncs: dict[str, Resync] = {}
         self._met: dict[tuple[str, int, int], None] = {}
+        self._spent: dict[tuple[str, int], None] = {}
         self._tag = int.from_bytes(hashlib.blake2b(store_id.encode(), digest_size=2).digest()) % (1 << _INDEX_TAG_BITS)
         self._seq = seq
         self._pushed = 0
@@ -172,9 +175,22 @@ class Store:
         prev = 0 if row is None else row.entry.stamp
         # A tombstone of the key may have been collected, and still be somewhere: this write must be greater.
         collected = max(collection.peek_place().collected, collection.peek_retention().collected)
-        stamp = self.clock.tick(wall_ns=wall_ns, above=prev if row is not None else collected)
+        stamp = self.fresh_stamp(wall_ns, key, above=prev if row is not None else collected)
         created, updated = (stamp, 0) if row is None or row.entry.deleted else (row.entry.created, stamp)
         return Entry(key, created, updated, data or "", deleted=data is None, prev=prev, origin=self.id)
+
+    def fresh_stamp(self, wall_ns: int, key: str, *, above: int) -> int:
+        """A stamp later than all before and than `above`, which a key was not given before."""
+        stamp = self.clock.tick(wall_ns=wall_ns, above=above)
+        while (key, stamp) in self._spent:
+            stamp = self.clock.tick(wall_ns=wall_ns, above=stamp)
+        return stamp
+
+    def spend(self, entry: Entry) -> None:
+        """Never give the stamp of this version to its key again, though the clock goes back behind it."""
+        self._spent[entry.key, entry.stamp] = None
+        if len(self._spent) > SPENT_MAX:
+            del self._spent[next(iter(self._spent))]
 
     def fresh_key(self, wall_ns: int, pattern: str) -> str:
         """A key that no write anywhere has used: the ns clock, its lowest bits replaced by this store's tag.
@@ -290,6 +306,7 @@ class Store:
                 entries=len(collection) - collection.tombstones,
                 tombstones=collection.tombstones,
                 head=collection.head,
+                newest=max(collection.newest, collection.retention.collected),
                 place=collection.place,
                 outbox=collection.outbox_size,
                 retention=collection.retention,

@@ -9,15 +9,17 @@ from http import HTTPStatus
 from typing import Final, ParamSpec
 
 import msgspec
-from quart import Response
+from quart import Response, request
 
 from pivot.errors import (
     ActorStoppedError,
+    BadEntryError,
     BadKeyError,
     BadQueryError,
     BadValueError,
     DeadlineError,
     MailboxBusyError,
+    NotRunningError,
     PivotError,
     StorageError,
 )
@@ -28,10 +30,12 @@ ASK_DEADLINE_S: Final = 10.0
 
 _Args = ParamSpec("_Args")
 _STATUS: Final[dict[type[PivotError], HTTPStatus]] = {
+    BadEntryError: HTTPStatus.BAD_REQUEST,
     BadKeyError: HTTPStatus.BAD_REQUEST,
     BadQueryError: HTTPStatus.BAD_REQUEST,
     BadValueError: HTTPStatus.BAD_REQUEST,
     MailboxBusyError: HTTPStatus.TOO_MANY_REQUESTS,
+    NotRunningError: HTTPStatus.SERVICE_UNAVAILABLE,
     StorageError: HTTPStatus.SERVICE_UNAVAILABLE,
     ActorStoppedError: HTTPStatus.GATEWAY_TIMEOUT,
     DeadlineError: HTTPStatus.GATEWAY_TIMEOUT,
@@ -57,3 +61,15 @@ def answering_errors(
 def json_response(value: object, status: HTTPStatus = HTTPStatus.OK) -> Response:
     """An answer with a JSON body."""
     return Response(msgspec.json.encode(value) + b"\n", status=status, content_type=JSON)
+
+
+def argument(name: str) -> str | None:
+    """What the query of the request at hand says of a parameter; None = nothing.
+
+    Raises:
+        BadQueryError: it is there more than once.
+    """
+    values = request.args.getlist(name)
+    if len(values) > 1:
+        raise BadQueryError(name, values[1], f"there once, not {len(values)} times")
+    return values[0] if values else None

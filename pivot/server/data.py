@@ -9,20 +9,18 @@ from http import HTTPStatus
 from math import nan
 from typing import Final
 
-from quart import Response, request
+from quart import Response
 from quart_trio import QuartTrio
 
-from pivot.actors.member import Member
-from pivot.actors.ref import Ref
 from pivot.core.entry import canonical
 from pivot.core.patching import VALUE_BYTES_MAX
-from pivot.core.questions import Entries, Get, ListAll, Misfit, Patch, PushItem, Put, Question, Remove, Written
-from pivot.errors import BadQueryError, BadValueError
+from pivot.core.questions import Written
+from pivot.errors import BadQueryError
 from pivot.paths import check_key, check_list, check_pattern, is_glob, last_segment
-from pivot.server.answers import ASK_DEADLINE_S, answering_errors, json_response
-from pivot.server.confirming import check_has_leader, wait_confirmed
+from pivot.server.answers import answering_errors, argument, json_response
 from pivot.server.encoding import read_value
 from pivot.server.items import item
+from pivot.server.stores import Stores
 from pivot.transport.http_server import error_response
 
 STAMP_HEADER: Final = "X-Pivot-Stamp"
@@ -32,68 +30,50 @@ ACK_TIMEOUT_S: Final = 5.0
 ACK_TIMEOUT_S_MAX: Final = 60.0
 
 
-def add_data_routes(app: QuartTrio, member: Member) -> None:
-    """Serve the keys of one member's store."""
-    storage = Ref(member)
+def add_data_routes(app: QuartTrio, stores: Stores) -> None:
+    """Serve the keys of one server."""
 
     @app.post("/<path:key>")
     @answering_errors
     async def post(key: str) -> Response:
-        question_of = PushItem if is_glob(key) else Put
+        write = stores.push if is_glob(key) else stores.put
         check_list(key) if is_glob(key) else check_key(key)
-        patience_s = _ack_timeout_s(member, key)
+        patience_s = _ack_timeout_s(stores, key)
         value = canonical(await read_value(VALUE_BYTES_MAX))
-        return await _written(member, await _ask_write(storage, question_of(key, value)), patience_s)
+        return await _written(stores, await write(key, value), patience_s)
 
     @app.patch("/<path:key>")
     @answering_errors
     async def patch(key: str) -> Response:
         check_key(key)
-        patience_s = _ack_timeout_s(member, key)
-        value = canonical(await read_value(VALUE_BYTES_MAX))
-        written = await _ask_write(storage, Patch(key, value))
-        return await _written(member, written, patience_s) if written.keys else _absent(key)
+        patience_s = _ack_timeout_s(stores, key)
+        written = await stores.patch(key, canonical(await read_value(VALUE_BYTES_MAX)))
+        return await _written(stores, written, patience_s) if written.keys else _absent(key)
 
     @app.get("/<path:key>")
     @answering_errors
     async def get(key: str) -> Response:
-        question = ListAll(key) if is_glob(check_pattern(key)) else Get(key)
-        found = await storage.ask(question, deadline_s=ASK_DEADLINE_S)
-        assert isinstance(found, Entries), found
+        found = await stores.read(check_pattern(key))
         if is_glob(key):
-            return json_response([item(entry) for entry in found.entries])
-        return json_response(item(found.entries[0])) if found.entries else _absent(key)
+            return json_response([item(entry) for entry in found])
+        return json_response(item(found[0])) if found else _absent(key)
 
     @app.delete("/<path:key>")
     @answering_errors
     async def delete(key: str) -> Response:
-        patience_s = _ack_timeout_s(member, check_pattern(key))
-        result = await _ask_write(storage, Remove(key))
+        patience_s = _ack_timeout_s(stores, check_pattern(key))
+        result = await stores.remove(key)
         if not result.keys and not is_glob(key):
             return _absent(key)
-        if await _confirmed(member, result, patience_s):
+        if await _confirmed(stores, result, patience_s):
             return _stamped(Response(b"", status=HTTPStatus.NO_CONTENT), result)
         return _stamped(json_response({"index": "", "acked": False}, HTTPStatus.ACCEPTED), result)
 
 
-async def _ask_write(storage: Ref, question: Question) -> Written:
-    """Have storage write something.
-
-    Raises:
-        BadValueError: a patch does not fit.
-        PivotError: see `Ref.ask`.
-    """
-    result = await storage.ask(question, deadline_s=ASK_DEADLINE_S)
-    if isinstance(result, Misfit):
-        raise BadValueError(result.reason)
-    assert isinstance(result, Written), result
-    return result
-
-
-async def _written(member: Member, written: Written, patience_s: float | None) -> Response:
+async def _written(stores: Stores, written: Written, patience_s: float | None) -> Response:
     """The answer to a write of one entry."""
     index = last_segment(written.keys[0])
-    if await _confirmed(member, written, patience_s):
+    if await _confirmed(stores, written, patience_s):
         return _stamped(json_response({"index": index}), written)
     return _stamped(json_response({"index": index, "acked": False}, HTTPStatus.ACCEPTED), written)
 
@@ -107,28 +87,30 @@ def _stamped(response: Response, written: Written) -> Response:
     return response
 
 
-def _ack_timeout_s(member: Member, pattern: str) -> float | None:
+def _ack_timeout_s(stores: Stores, pattern: str) -> float | None:
     """How long the client wants to wait for the leader (`?ack=leader&timeout=5`); None = it does not.
 
     Raises:
         BadQueryError: there is no such confirmation, or no such time.
         BadKeyError: the key has no leader.
     """
-    ack = request.args.get("ack", "")
-    if not ack:
-        return None
-    if ack != "leader":
-        raise BadQueryError("ack", ack, "leader")
-    text = request.args.get("timeout", str(ACK_TIMEOUT_S))
+    text = argument("timeout")
+    if text is None:
+        text = str(ACK_TIMEOUT_S)
     try:
         timeout_s = float(text)
     except ValueError:
         timeout_s = nan
     if not 0 <= timeout_s <= ACK_TIMEOUT_S_MAX:
         raise BadQueryError("timeout", text, f"0 to {ACK_TIMEOUT_S_MAX:g} s")
-    check_has_leader(member, pattern)
+    ack = argument("ack")
+    if ack is None:
+        return None
+    if ack != "leader":
+        raise BadQueryError("ack", ack, "leader")
+    stores.check_has_leader(pattern)
     return timeout_s
 
 
-async def _confirmed(member: Member, written: Written, patience_s: float | None) -> bool:
-    return patience_s is None or await wait_confirmed(member, written, timeout_s=patience_s)
+async def _confirmed(stores: Stores, written: Written, patience_s: float | None) -> bool:
+    return patience_s is None or await stores.wait_confirmed(written, timeout_s=patience_s)

@@ -10,21 +10,40 @@ Layer: server.
 
 from http import HTTPStatus
 
+import msgspec
 from quart import Response
 from quart_trio import QuartTrio
 
-from pivot.actors.member import Member
 from pivot.actors.ref import Ref
+from pivot.core.entry import Entry
 from pivot.core.questions import ConfirmFollowers, Decommission, Retained
 from pivot.server.answers import ASK_DEADLINE_S, answering_errors, json_response
-from pivot.server.items import item
+from pivot.server.items import AnyItem, item
 from pivot.server.status import StatusBoard
+from pivot.server.stores import Stores
 from pivot.transport.http_server import error_response
 from pivot.types import StoreId
 
 
-def add_operator_routes(app: QuartTrio, member: Member, board: StatusBoard) -> None:
-    """Serve the operator of one member."""
+class Version(msgspec.Struct, frozen=True):
+    """One version of an entry: its stamp (ns), the store that wrote it, and what it is; a deleted one is no value."""
+
+    stamp: int
+    origin: StoreId
+    deleted: bool
+    entry: AnyItem
+
+
+class LostUpdate(msgspec.Struct, frozen=True):
+    """Of two versions whose writers had not seen each other, which won and which was superseded."""
+
+    key: str
+    winner: Version
+    loser: Version
+
+
+def add_operator_routes(app: QuartTrio, stores: Stores, board: StatusBoard) -> None:
+    """Serve the operator of one server."""
 
     @app.get("/_pivot/status")
     @answering_errors
@@ -33,27 +52,28 @@ def add_operator_routes(app: QuartTrio, member: Member, board: StatusBoard) -> N
 
     @app.get("/_pivot/conflicts")
     async def conflicts() -> Response:
-        shown = [
-            {
-                "key": lost.winner.key,
-                "winner": {"stamp": lost.winner.stamp, "origin": lost.winner.origin, "entry": item(lost.winner)},
-                "loser": {"stamp": lost.loser.stamp, "origin": lost.loser.origin, "entry": item(lost.loser)},
-            }
-            for lost in board.lost_updates()
-        ]
-        return json_response(shown)
+        lost = board.lost_updates()
+        return json_response([LostUpdate(each.winner.key, _shown(each.winner), _shown(each.loser)) for each in lost])
 
     @app.post("/_pivot/followers/complete")
     @answering_errors
     async def complete() -> Response:
-        await Ref(member).ask(ConfirmFollowers(), deadline_s=ASK_DEADLINE_S)
+        for member in stores.members:
+            await Ref(member).ask(ConfirmFollowers(), deadline_s=ASK_DEADLINE_S)
         return Response(b"", status=HTTPStatus.NO_CONTENT)
 
     @app.delete("/_pivot/followers/<store>")
     @answering_errors
     async def decommission(store: str) -> Response:
-        done = await Ref(member).ask(Decommission(StoreId(store)), deadline_s=ASK_DEADLINE_S)
-        assert isinstance(done, Retained), done
-        if not done.changed:
+        changed = 0
+        for member in stores.members:
+            done = await Ref(member).ask(Decommission(StoreId(store)), deadline_s=ASK_DEADLINE_S)
+            assert isinstance(done, Retained), done
+            changed += done.changed
+        if not changed:
             return error_response(HTTPStatus.NOT_FOUND, f"store {store[:80]!r} does not follow this member")
         return Response(b"", status=HTTPStatus.NO_CONTENT)
+
+
+def _shown(entry: Entry) -> Version:
+    return Version(entry.stamp, entry.origin, entry.deleted, item(entry))

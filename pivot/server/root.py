@@ -1,4 +1,4 @@
-"""Root: what a server says of itself at `GET /`, in JSON.
+"""Root: what a server says of itself at `GET /`: in JSON to programs, as a page to people.
 
 Layer: server.
 
@@ -7,7 +7,7 @@ Layer: server.
     GET /?api=state                        who is subscribed to what
     GET /?api=filters                      what is filtered
 
-Without `api` it is the keys.
+Without `api` it is the page (see `page.py`) for who asks for HTML, and the keys for everybody else.
 """
 
 from importlib.metadata import version
@@ -17,17 +17,17 @@ import msgspec
 from quart import Response, request
 from quart_trio import QuartTrio
 
-from pivot.actors.member import Member
-from pivot.actors.ref import Ref
-from pivot.core.questions import Keys, ListKeys
 from pivot.errors import BadQueryError
-from pivot.server.answers import ASK_DEADLINE_S, answering_errors, json_response
+from pivot.server.answers import answering_errors, argument, json_response
 from pivot.server.hub import Hub
+from pivot.server.page import page_response, wants_html
 from pivot.server.status import role_of
+from pivot.server.stores import Stores
 from pivot.types import Epoch, MemberId, StoreId
 
 PAGE_KEYS_MAX: Final = 1000
 """Most keys in one answer."""
+PAGE_MAX: Final = 10**9 - 1
 _PAGE_KEYS: Final = 100
 
 
@@ -51,6 +51,7 @@ class Info(msgspec.Struct, frozen=True):
         store: id of its store.
         epoch: life of its store.
         keys: what is replicated.
+        nodesKey: glob under which nodes register; empty = none.
     """
 
     package: str
@@ -59,6 +60,7 @@ class Info(msgspec.Struct, frozen=True):
     store: StoreId
     epoch: Epoch
     keys: tuple[str, ...]
+    nodesKey: str  # noqa: N815 - the original's name
 
 
 class Pool(msgspec.Struct, frozen=True):
@@ -81,20 +83,20 @@ class Filters(msgspec.Struct, frozen=True):
     paths: tuple[str, ...]
 
 
-def add_root_route(app: QuartTrio, member: Member, hub: Hub) -> None:
+def add_root_route(app: QuartTrio, stores: Stores, hub: Hub) -> None:
     """Serve `GET /` of one server."""
 
     @app.get("/")
     @answering_errors
     async def root() -> Response:
-        match request.args.get("api", "keys"):
+        if "api" not in request.args and wants_html():
+            return page_response("page.html")
+        page, limit = _number("page", 1, PAGE_MAX), _number("limit", _PAGE_KEYS, PAGE_KEYS_MAX)
+        match "keys" if (api := argument("api")) is None else api:
             case "keys":
-                return json_response(await _keys(member))
+                return json_response(await _keys(stores, page, limit))
             case "info":
-                config = member.config
-                package = version("pivot-trio")
-                role = role_of(config)
-                return json_response(Info(package, role, member.id, member.store, member.epoch, config.collections()))
+                return json_response(_info(stores))
             case "state":
                 pools = tuple(Pool(pattern, count) for pattern, count in hub.statistics().items())
                 return json_response(State(pools, sum(pool.connections for pool in pools)))
@@ -104,18 +106,30 @@ def add_root_route(app: QuartTrio, member: Member, hub: Hub) -> None:
                 raise BadQueryError("api", other, "keys, info, state or filters")
 
 
-async def _keys(member: Member) -> KeysPage:
-    page = _number("page", 1, None)
-    limit = _number("limit", _PAGE_KEYS, PAGE_KEYS_MAX)
-    containing = request.args.get("filter", "")
-    found = await Ref(member).ask(ListKeys(containing), deadline_s=ASK_DEADLINE_S)
-    assert isinstance(found, Keys), found
-    return KeysPage(found.keys[(page - 1) * limit : page * limit], page, limit, len(found.keys), containing)
+def _info(stores: Stores) -> Info:
+    config, member = stores.config, stores.own
+    return Info(
+        package=version("pivot-trio"),
+        role=role_of(config),
+        member=member.id,
+        store=member.store,
+        epoch=member.epoch,
+        keys=config.collections(),
+        nodesKey=config.nodes_key,
+    )
 
 
-def _number(name: str, default: int, most: int | None) -> int:
-    text = request.args.get(name, "")
-    number = int(text) if text.isascii() and text.isdigit() and len(text) < 10 else 0 if text else default
-    if number < 1 or (most is not None and number > most):
-        raise BadQueryError(name, text, f"a whole number of 1 to {most}" if most else "a whole number of at least 1")
+async def _keys(stores: Stores, page: int, limit: int) -> KeysPage:
+    containing = argument("filter") or ""
+    found = await stores.keys(containing)
+    return KeysPage(found[(page - 1) * limit : page * limit], page, limit, len(found), containing)
+
+
+def _number(name: str, default: int, most: int) -> int:
+    text = argument(name)
+    if text is None:
+        return default
+    number = int(text) if text.isascii() and text.isdigit() and len(text) < 10 else 0
+    if not 1 <= number <= most:
+        raise BadQueryError(name, text, f"a whole number of 1 to {most}")
     return number

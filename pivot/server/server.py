@@ -1,209 +1,309 @@
-"""Server: one member over HTTP: actors, transport and web server in one nursery, started and stopped in order.
+"""Server: what a program makes, says what it wants to, runs, and reads and writes.
 
-Layer: server. The actors live in our nursery beside the web server, never in the web framework's: a dead actor ends the
-whole, it does not leave a server that answers 200. Start at `Server.run`.
+Layer: server. A `Server` remembers wishes (storage, configuration, hooks) and carries them out each time it runs; what
+runs is in `running`. Nothing is shared between two servers of a process. Start at `Server.serve`.
 """
 
-import re
-from collections.abc import Awaitable, Callable
+import signal
+import sys
+from collections.abc import AsyncGenerator, Awaitable, Callable
+from contextlib import asynccontextmanager
 from functools import partial
-from http import HTTPStatus
-from typing import Final, final
+from typing import TypeVar, final, overload
 
 import msgspec
 import trio
-from quart import Response, request
-from quart_trio import QuartTrio
-from werkzeug.exceptions import HTTPException
 
-from pivot.actors.entropy import Entropy
-from pivot.actors.member import Member
-from pivot.actors.ref import Ref
-from pivot.actors.tasks import run_member
-from pivot.actors.trio_timeline import TrioTimeline
-from pivot.actors.wallclock import WallClock
+from pivot.actors.entropy import Entropy, SystemEntropy
+from pivot.actors.wallclock import WallClock, system_clock
+from pivot.client import Ack, Written
 from pivot.config import Config
-from pivot.core.entry import Entry, canonical
-from pivot.core.notices import CaughtUp, Notice
-from pivot.core.questions import Entries, Get, ListAll, Put
-from pivot.engine.base import StorageEngine
-from pivot.errors import BadKeyError, ConfigError
-from pivot.paths import is_glob
-from pivot.server.answers import ASK_DEADLINE_S
-from pivot.server.backup import add_backup_route
-from pivot.server.data import add_data_routes
-from pivot.server.encoding import add_encoding
-from pivot.server.hub import Hub
-from pivot.server.operating import add_operator_routes
-from pivot.server.root import add_root_route
-from pivot.server.status import StatusBoard
-from pivot.server.statusfeed import STATUS_KEY, StatusFeed
-from pivot.server.subscriptions import add_subscription_routes
-from pivot.transport.hosting import host
-from pivot.transport.http import POST_BYTES_MAX, HttpTransport
-from pivot.transport.http_client import HttpClient
-from pivot.transport.http_server import add_transport_routes, error_response
-from pivot.types import Address, MemberId
+from pivot.core.entry import Entry
+from pivot.core.notices import Notice
+from pivot.core.patching import VALUE_BYTES_MAX
+from pivot.core.questions import Written as Stored
+from pivot.errors import BadValueError, NotFoundError, NotRunningError, UnreachableError, root_reason
+from pivot.paths import check_key, check_list, check_pattern, is_glob, last_segment
+from pivot.replies import Item
+from pivot.server.running import GRACE_S, Hook, Running
+from pivot.server.storage import Storage
+from pivot.server.watches import watching
+from pivot.types import JsonValue
+from pivot.values import decoded, encoded
+from pivot.watching import Watching
 
-GRACE_S: Final = 0.5
-"""How long requests may take to finish when we stop; the whole stop takes 1.5 times as long at most, and some more."""
-ADVERTISE_AFTER_S: Final = 5.0
-"""How long a node that wants to register waits to see whether it is registered already."""
+_T = TypeVar("_T")
 
 
 @final
 class Server:
-    """One member and its HTTP face.
+    """One server: a leader, a node, or both, by key; see `pivot.setup`.
 
     Attributes:
-        member: the member.
-        app: the web application; more routes may be added before it runs.
+        storage: keeps what no key names another storage for.
+        config: what it replicates and with whom; nothing, before `setup`.
+        attached: storages that start with it, beside its own.
+        notices: called with everything people want to know of it.
     """
 
-    def __init__(self, config: Config, *, engine: StorageEngine, wall: WallClock, entropy: Entropy) -> None:
-        """Prepare a server.
+    def __init__(
+        self, storage: Storage | None = None, *, wall: WallClock = system_clock, entropy: Entropy | None = None
+    ) -> None:
+        """Prepare a server; it touches nothing before it runs.
 
         Args:
-            config: what it replicates and with whom; `cluster_url` is an http URL.
-            engine: keeps its store.
+            storage: where it keeps its entries; None = in memory.
             wall: its wall clock.
             entropy: its chance.
         """
-        self._config = config
-        self._engine = engine
+        self.storage = storage or Storage.memory()
+        self.config = Config()
+        self.attached: list[Storage] = []
+        self.notices: list[Callable[[Notice], None]] = []
         self._wall = wall
-        self._hub = Hub(self._entries)
-        self._timeline = TrioTimeline()
-        self._client = HttpClient()
-        leaders = (Address(url) for url in config.upstreams().values() if url)
-        self._transport = HttpTransport(self._client, leaders=leaders, silence_s=config.knobs.silence_s_max)
-        self.member = Member(
-            config,
-            member=MemberId(config.name or entropy.new_id()),
-            transport=self._transport,
-            timeline=self._timeline,
-            wall=wall,
-            entropy=entropy,
-        )
-        self.member.watch(self._hub.publish)
-        self.member.on_notice(self._notice)
-        self._nodes_known = trio.Event()
-        self._board = StatusBoard(self.member, durability=engine.durability, peers_max=config.knobs.peers_max)
-        self._status = StatusFeed(self._board, wall, deadline_s=ASK_DEADLINE_S)
-        self.app = self._web()
+        self._entropy = entropy or SystemEntropy()
+        self._on_start: list[Hook] = []
+        self._on_stop: list[Hook] = []
+        self._is_set_up = False
+        self._running: Running | None = None
 
-    async def run(
+    @property
+    def live(self) -> Running:
+        """What runs.
+
+        Raises:
+            NotRunningError: nothing does.
+        """
+        if self._running is None:
+            raise NotRunningError("the server does not run: use it within `running`, or while `serve` runs")
+        return self._running
+
+    @property
+    def is_set_up(self) -> bool:
+        """Whether it was told what to replicate; see `pivot.setup`."""
+        return self._is_set_up
+
+    def configure(self, config: Config) -> None:
+        """Take what it is to replicate, from `pivot.setup`."""
+        self.config, self._is_set_up = config, True
+
+    @property
+    def is_running(self) -> bool:
+        """Whether it runs."""
+        return self._running is not None
+
+    def on_start(self, hook: Hook) -> None:
+        """Call `hook`, too, when storages run and before the first request is taken; what it raises ends the server."""
+        self._on_start.append(hook)
+
+    def on_stop(self, hook: Hook) -> None:
+        """Call `hook`, too, when no request is taken any more, the last one first; storages still run."""
+        self._on_stop.append(hook)
+
+    # Running -----------------------------------------------------------------------------------------------------
+
+    async def serve(
         self,
         listen: str,
         *,
-        shutdown: Callable[[], Awaitable[object]],
         advertise: str = "",
+        grace_s: float = GRACE_S,
+        stop: trio.Event | None = None,
         task_status: trio.TaskStatus[str] = trio.TASK_STATUS_IGNORED,
     ) -> None:
-        """Serve until `shutdown` returns; then let requests finish, end streams, and stop.
+        """Serve until SIGTERM or SIGINT, then drain; a second signal ends the process at once.
+
+        Prints `listening on http://...` when it takes requests.
 
         Args:
-            listen: `host:port`; port 0 lets the system pick. The bound URL is the start value of this task.
-            shutdown: waited for; its return begins the stop.
-            advertise: `host:port` to register under the nodes key, `auto` = where we listen; empty = do not.
-            task_status: see `trio.Nursery.start`.
+            listen: `host:port`; port 0 lets the system pick.
+            advertise: `host:port` to register under the nodes key, `auto` = where it listens; empty = do not.
+            grace_s: how long requests may take to finish at the end, s, and hooks of `on_stop` after them.
+            stop: set when it is to stop without a signal.
+            task_status: see `trio.Nursery.start`; its value is the URL.
 
         Raises:
-            StorageError: the store cannot be opened.
-            OSError: the address cannot be listened on.
+            StorageError: a store cannot be opened.
+            UnreachableError: the address cannot be listened on.
         """
-
-        async def wind_down() -> None:
-            await shutdown()
-            self._hub.close()
-            self._transport.close_downlinks()
-
-        async with self._client, trio.open_nursery() as nursery:
-            await nursery.start(self._transport.run)
-            nursery.start_soon(self._timeline.run)
-            await nursery.start(run_member, self.member, self._engine)
-            nursery.start_soon(self._hub.run)
-            nursery.start_soon(self._status.run, self._hub)
-            async with trio.open_nursery() as web:
-                url: str = await web.start(partial(host, self.app, listen, shutdown=wind_down, grace_s=GRACE_S))
-                if advertise:
-                    address = url.removeprefix("http://") if advertise == "auto" else advertise
-                    nursery.start_soon(self._advertise, address)
+        ending = trio.Event() if stop is None else stop
+        async with trio.open_nursery() as nursery:
+            await nursery.start(_stop_on_signals, ending)
+            async with self._serving(listen, advertise=advertise, grace_s=grace_s, stop=ending) as url:
+                print(f"listening on {url}", flush=True)  # noqa: T201 - what scripts wait for
                 task_status.started(url)
+                await ending.wait()
             nursery.cancel_scope.cancel()
 
-    def _web(self) -> QuartTrio:
-        app = QuartTrio("pivot")
-        app.config["MAX_CONTENT_LENGTH"] = POST_BYTES_MAX  # what Quart keeps of a body; routes look closer: `read_body`
-        app.url_map.merge_slashes = False
-        add_transport_routes(app, self._transport)
-        add_backup_route(app, self.member)
+    @asynccontextmanager
+    async def running(self, listen: str, *, advertise: str = "", grace_s: float = GRACE_S) -> AsyncGenerator[str, None]:
+        """Serve while the block runs, whose value is the URL; then drain. Arguments and errors as of `serve`."""
+        stop = trio.Event()
+        async with self._serving(listen, advertise=advertise, grace_s=grace_s, stop=stop) as url:
+            yield url
 
-        add_operator_routes(app, self.member, self._board)
+    @asynccontextmanager
+    async def _serving(
+        self, listen: str, *, advertise: str, grace_s: float, stop: trio.Event
+    ) -> AsyncGenerator[str, None]:
+        if self._running is not None:
+            raise NotRunningError(f"the server runs already, at {self._running.url}; it can run once at a time")
+        running = self._running = Running(
+            self.config, self.storage, wall=self._wall, entropy=self._entropy, listeners=self.notices
+        )
+        run = partial(
+            running.run,
+            listen,
+            stop=stop,
+            attached=self.attached,
+            on_start=self._on_start,
+            on_stop=self._on_stop,
+            advertise=advertise,
+            grace_s=grace_s,
+        )
+        try:
+            async with trio.open_nursery() as nursery:
+                try:
+                    url: str = await nursery.start(run)
+                except* OSError as errors:
+                    raise UnreachableError(f"cannot listen on {listen}: {root_reason(errors)}") from errors
+                try:
+                    yield url
+                finally:
+                    stop.set()
+        finally:
+            self._running = None
 
-        @app.before_request
-        async def refuse_leading_separators() -> Response | None:
-            path = request.scope["path"]  # `request.path` has lost them, and so has the router
-            if path.startswith("//"):
-                return error_response(HTTPStatus.BAD_REQUEST, str(BadKeyError(path[1:41], "begins with a separator")))
-            return None
+    # Data --------------------------------------------------------------------------------------------------------
 
-        @app.get("/_pivot/<path:route>")
-        async def nothing(route: str) -> Response:
-            return error_response(HTTPStatus.NOT_FOUND, f"there is no route /_pivot/{route}")
+    @overload
+    async def get(self, key: str) -> Item[JsonValue]: ...
 
-        @app.errorhandler(HTTPException)
-        async def refuse(error: HTTPException) -> Response:
-            return error_response(HTTPStatus(error.code or 500), error.description or "no reason given")
+    @overload
+    async def get(self, key: str, *, type: type[_T]) -> Item[_T]: ...
 
-        add_encoding(app)
-        add_root_route(app, self.member, self._hub)
-        add_data_routes(app, self.member)
-        add_subscription_routes(app, self._hub, self._wall)
-        return app
+    async def get(self, key: str, *, type: type[_T] | None = None) -> Item[_T] | Item[JsonValue]:  # noqa: A002
+        """Read one entry.
 
-    async def _entries(self, pattern: str) -> tuple[Entry, ...]:
-        """What a subscription to a key or glob begins with."""
-        if pattern == STATUS_KEY:
-            return (await self._status.entry(),)
-        question = ListAll(pattern) if is_glob(pattern) else Get(pattern)
-        found = await Ref(self.member).ask(question, deadline_s=ASK_DEADLINE_S)
-        assert isinstance(found, Entries), found
-        return found.entries
+        Args:
+            key: which one.
+            type: what its value is: a dataclass, a msgspec struct, or anything else msgspec knows; None = plain JSON.
 
-    # Registering ---------------------------------------------------------------------------------------------------
-
-    def _notice(self, notice: Notice) -> None:
-        if isinstance(notice, CaughtUp) and notice.collection == self._config.nodes_key:
-            self._nodes_known.set()
-
-    async def _advertise(self, address: str) -> None:
-        """Register under the nodes key, unless we are registered there already.
-
-        A node waits until it knows its leader's entries (not for ever: it may start while the leader is away); else
-        every start would write the entry again.
+        Raises:
+            BadKeyError: it is no key.
+            NotFoundError: there is no such entry.
+            BadValueError: its value is not of that type.
+            NotRunningError, ActorError, DeadlineError: see `pivot.errors`.
         """
-        key, value = registration(self._config.nodes_key, address)
-        if self._config.cluster_url:
-            with trio.move_on_after(ADVERTISE_AFTER_S):
-                await self._nodes_known.wait()
-        storage = Ref(self.member)
-        found = await storage.ask(Get(key), deadline_s=ASK_DEADLINE_S)
-        assert isinstance(found, Entries), found
-        if not found.entries or found.entries[0].data != value:
-            await storage.ask(Put(key, value), deadline_s=ASK_DEADLINE_S)
+        found = await self.live.stores.read(check_key(key))
+        if not found:
+            raise NotFoundError("this server", 404, f"key {key!r} is not here")
+        return _item(found[0], type)
+
+    @overload
+    async def get_list(self, pattern: str) -> list[Item[JsonValue]]: ...
+
+    @overload
+    async def get_list(self, pattern: str, *, type: type[_T]) -> list[Item[_T]]: ...
+
+    async def get_list(
+        self,
+        pattern: str,
+        *,
+        type: type[_T] | None = None,  # noqa: A002
+    ) -> list[Item[_T]] | list[Item[JsonValue]]:
+        """Read all entries that a glob matches, newest first; as `get`."""
+        found = await self.live.stores.read(check_pattern(pattern))
+        return [_item(entry, type) for entry in found]
+
+    async def set(self, key: str, value: object, *, ack: Ack | None = None, ack_timeout_s: float = 5.0) -> Written:
+        """Create or replace one entry.
+
+        Args:
+            key: which one.
+            value: anything msgspec can make JSON of: plain values, dataclasses, structs, dates.
+            ack: `leader` waits until the leader has it as well; see `Written.acked`.
+            ack_timeout_s: for how long at most, s.
+
+        Raises:
+            BadKeyError: it is no key, or has no leader.
+            BadValueError: it cannot be JSON, or is too long.
+            StorageError, MailboxBusyError: certainly not written.
+            ActorStoppedError, DeadlineError: not known.
+            NotRunningError: the server does not run.
+        """
+        stores = self.live.stores
+        check_key(key)
+        return await self._written(partial(stores.put, key, _kept(value)), key, ack, ack_timeout_s)
+
+    async def push(self, pattern: str, value: object, *, ack: Ack | None = None, ack_timeout_s: float = 5.0) -> Written:
+        """Create a new entry in a list such as `users/*`; its `index` is in what is returned. As `set`."""
+        stores = self.live.stores
+        check_list(pattern)
+        return await self._written(partial(stores.push, pattern, _kept(value)), pattern, ack, ack_timeout_s)
+
+    async def patch(self, key: str, value: object, *, ack: Ack | None = None, ack_timeout_s: float = 5.0) -> Written:
+        """Merge an object into the one that an entry has: members of objects merge, the rest is replaced; as `set`.
+
+        Raises:
+            NotFoundError: there is no such entry.
+            BadValueError: the two do not fit.
+        """
+        stores = self.live.stores
+        check_key(key)
+        return await self._written(partial(stores.patch, key, _kept(value)), key, ack, ack_timeout_s)
+
+    async def delete(self, pattern: str, *, ack: Ack | None = None, ack_timeout_s: float = 5.0) -> Written:
+        """Delete an entry, or all that a glob matches; as `set`.
+
+        Raises:
+            NotFoundError: there is no such entry (never for a glob).
+        """
+        stores = self.live.stores
+        written = await self._written(partial(stores.remove, check_pattern(pattern)), pattern, ack, ack_timeout_s)
+        return msgspec.structs.replace(written, index="")
+
+    @asynccontextmanager
+    async def watch(self, pattern: str) -> AsyncGenerator[Watching, None]:
+        """Open a subscription to a key or glob; iterate what it gives for each new state. It ends with the server.
+
+        Raises:
+            BadKeyError: it is no pattern.
+            NotRunningError, ActorError, DeadlineError: see `pivot.errors`.
+        """
+        async with watching(self.live.hub, check_pattern(pattern)) as states:
+            yield states
+
+    async def _written(
+        self, write: Callable[[], Awaitable[Stored]], pattern: str, ack: Ack | None, ack_timeout_s: float
+    ) -> Written:
+        stores = self.live.stores
+        if ack is not None:
+            stores.check_has_leader(pattern)
+        stored = await write()
+        if not stored.keys and not is_glob(pattern):
+            raise NotFoundError("this server", 404, f"key {pattern!r} is not here")
+        acked = ack is None or await stores.wait_confirmed(stored, timeout_s=ack_timeout_s)
+        return Written(last_segment(stored.keys[0]) if stored.keys else "", stored.stamp, acked)
 
 
-def registration(nodes_key: str, address: str) -> tuple[str, str]:
-    """Key and value (canonical JSON) under which a node at `host:port` registers; the same at every start.
+def _item(entry: Entry, wanted: type[_T] | None) -> Item[_T]:
+    data = decoded(entry.key, entry.data, wanted)
+    return Item(entry.created, entry.updated, last_segment(entry.key), entry.key, data)
 
-    Raises:
-        ConfigError: there is no nodes key, or the address is none.
-    """
-    if not nodes_key:
-        raise ConfigError(f"cannot register {address!r}: no nodes key is configured")
-    ip, separator, port = address.rpartition(":")
-    if not separator or not ip or not port.isdigit() or not 0 < int(port) < 2**16:
-        raise ConfigError(f"address is {address!r}, it must be host:port with a port of 1 to 65535")
-    name = re.sub(r"[^A-Za-z0-9.]", "-", f"{ip}-{port}").strip("-")
-    return nodes_key[:-1] + name, canonical(msgspec.json.encode({"ip": ip, "port": int(port)}))
+
+def _kept(value: object) -> str:
+    data = encoded(value)
+    size = len(data.encode())
+    if size > VALUE_BYTES_MAX:
+        raise BadValueError(f"has {size} bytes, at most {VALUE_BYTES_MAX} are allowed")
+    return data
+
+
+async def _stop_on_signals(stop: trio.Event, *, task_status: trio.TaskStatus[None]) -> None:
+    with trio.open_signal_receiver(signal.SIGTERM, signal.SIGINT) as signals:
+        task_status.started()
+        async for number in signals:
+            if stop.is_set():
+                sys.exit(128 + number)
+            stop.set()

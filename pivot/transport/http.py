@@ -270,7 +270,7 @@ class HttpTransport:
             self._tally.lose(NO_STREAM)
         elif not downlink.put(encode(envelope)):
             self._tally.lose(FULL)
-            self._end(MemberId(target), downlink, _FULL_REASON)
+            self.end(MemberId(target), downlink, _FULL_REASON)
 
     def _send_peek(self, envelope: Envelope, nursery: trio.Nursery) -> None:
         if self._peeking >= PEEKS_MAX:
@@ -351,20 +351,13 @@ class HttpTransport:
         self._tally.received += 1
         self._receiver.receive(envelope, Address(envelope.sender))
 
-    async def stream(self, hello: Envelope) -> AsyncGenerator[bytes, None]:
-        """The response to a node's Hello: everything for that member, until its next Hello or either side ends it."""
-        queue = LineQueue()
+    def open(self, hello: Envelope, queue: LineQueue) -> None:
+        """Let what is for a node that says Hello go into this queue, and hand the Hello to the member."""
         before = self._downlinks.get(hello.sender)
         self._downlinks[hello.sender] = queue
         if before is not None:
             self._tally.lose(ENDED, before.close())
         self.deliver(hello)
-        try:
-            async with aclosing(queue.chunks(QUEUE_BYTES_MAX)) as chunks:
-                async for chunk in chunks:
-                    yield chunk
-        finally:
-            self._end(hello.sender, queue, "its stream has ended")
 
     async def answer_peek(self, envelope: Envelope, ordinal: int) -> bytes:
         """The response to another node's Peek: its Glimpse; empty when our member gives none, or not in time."""
@@ -381,10 +374,24 @@ class HttpTransport:
         finally:
             del self._peeks[key]
 
-    def _end(self, member: MemberId, downlink: LineQueue, reason: str) -> None:
+    def end(self, member: MemberId, downlink: LineQueue, reason: str) -> None:
         """End a stream; unless it was replaced by another, our member hears that the link is lost."""
         self._tally.lose(ENDED, downlink.close())
         if self._downlinks.get(member) is downlink:
             del self._downlinks[member]
             assert self._receiver is not None, "attach comes before stream"
             self._receiver.link_lost(Address(member), reason)
+
+
+async def stream(transports: Iterable[HttpTransport], hello: Envelope) -> AsyncGenerator[bytes, None]:
+    """The response to a node's Hello: all that these have for that member, until its next Hello or either end's."""
+    queue, open_at = LineQueue(), tuple(transports)
+    for transport in open_at:
+        transport.open(hello, queue)
+    try:
+        async with aclosing(queue.chunks(QUEUE_BYTES_MAX)) as chunks:
+            async for chunk in chunks:
+                yield chunk
+    finally:
+        for transport in open_at:
+            transport.end(hello.sender, queue, "its stream has ended")

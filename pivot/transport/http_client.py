@@ -24,6 +24,7 @@ import httpx
 import msgspec
 import trio
 
+from pivot.config import CustomClient
 from pivot.errors import (
     ConfigError,
     DeadlineError,
@@ -73,6 +74,7 @@ class HttpClient:
         line_bytes_max: int = 4 * 2**20,
         requests_per_peer: int = 32,
         transport: httpx.AsyncBaseTransport | None = None,
+        custom: CustomClient | None = None,
     ) -> None:
         """Prepare a client; nothing is sent yet.
 
@@ -83,6 +85,7 @@ class HttpClient:
             line_bytes_max: longest line of `stream_lines`.
             requests_per_peer: most requests at a time to one peer (streams do not count); more wait within their total.
             transport: what carries the requests, such as `httpx.ASGITransport` in a test.
+            custom: an `httpx.AsyncClient` (else ConfigError) that makes the requests, and is not closed here.
         """
         for name in ("httpx", "httpcore"):  # they log every request
             if logging.getLogger(name).level == logging.NOTSET:
@@ -93,14 +96,12 @@ class HttpClient:
         self._line_bytes_max = line_bytes_max
         self._requests_per_peer = requests_per_peer
         self._limiters: dict[str, trio.CapacityLimiter] = {}
-        self._client = httpx.AsyncClient(
-            headers={"accept-encoding": "identity", "user-agent": "pivot"},
-            cookies=CookieJar(DefaultCookiePolicy(allowed_domains=[])),
-            limits=httpx.Limits(max_connections=None, max_keepalive_connections=_IDLE_MAX, keepalive_expiry=_IDLE_S),
-            follow_redirects=False,
-            trust_env=False,
-            transport=transport,
-        )
+        self._closed = False
+        self._owned = None if custom is not None else _own_client(transport)
+        client = self._owned or custom
+        if not isinstance(client, httpx.AsyncClient):
+            raise ConfigError(f"client is {custom!r}, it must be an httpx.AsyncClient")
+        self._client: Final = client
 
     async def __aenter__(self) -> "HttpClient":
         return self
@@ -111,8 +112,10 @@ class HttpClient:
         await self.aclose()
 
     async def aclose(self) -> None:
-        """Close all connections; the client cannot be used any more."""
-        await self._client.aclose()
+        """Close all connections of ours; the client cannot be used any more."""
+        self._closed = True
+        if self._owned is not None:
+            await self._owned.aclose()
 
     async def request(
         self,
@@ -210,7 +213,7 @@ class HttpClient:
         self, call: "_Call", content: bytes | None, headers: Mapping[str, str] | None
     ) -> AsyncGenerator[tuple[httpx.Response, AsyncIterator[bytes]], None]:
         """The head of an answer and an iterator over its body, which is closed for sure."""
-        if self._client.is_closed:
+        if self._closed or self._client.is_closed:
             raise NotRunningError(f"{call}: the client is closed")
         with call.our_errors():
             request = self._client.build_request(
@@ -259,6 +262,17 @@ class HttpClient:
     def _check_line(self, call: "_Call", size: int) -> None:
         if size > self._line_bytes_max:
             raise ResponseTooLargeError(f"{call}: a line has more than {self._line_bytes_max} bytes")
+
+
+def _own_client(transport: httpx.AsyncBaseTransport | None) -> httpx.AsyncClient:
+    return httpx.AsyncClient(
+        headers={"accept-encoding": "identity", "user-agent": "pivot"},
+        cookies=CookieJar(DefaultCookiePolicy(allowed_domains=[])),
+        limits=httpx.Limits(max_connections=None, max_keepalive_connections=_IDLE_MAX, keepalive_expiry=_IDLE_S),
+        follow_redirects=False,
+        trust_env=False,
+        transport=transport,
+    )
 
 
 @final

@@ -4,6 +4,7 @@ Layer: transport. Everything a peer sends is judged by the codec before it chang
 with the reason in one line.
 """
 
+from collections.abc import Mapping
 from http import HTTPStatus
 from typing import Final
 
@@ -13,10 +14,10 @@ from quart_trio import QuartTrio
 from werkzeug.exceptions import RequestEntityTooLarge
 
 from pivot.config import NAME_MAX
-from pivot.core.messages import Envelope, Hello, Peek
+from pivot.core.messages import Envelope, Hello, Peek, Refused, Welcome
 from pivot.errors import BadEnvelopeError, PeerError
 from pivot.transport.codec import decode
-from pivot.transport.http import ENVELOPES_PATH, NDJSON, PEEK_PATH, POST_BYTES_MAX, STREAM_PATH, HttpTransport
+from pivot.transport.http import ENVELOPES_PATH, NDJSON, PEEK_PATH, POST_BYTES_MAX, STREAM_PATH, HttpTransport, stream
 
 JSON: Final = "application/json"
 
@@ -68,11 +69,30 @@ def _judge(line: bytes) -> Envelope:
     return envelope
 
 
-def add_transport_routes(app: QuartTrio, transport: HttpTransport) -> None:
-    """Let nodes reach the member that `transport` serves."""
+def add_transport_routes(
+    app: QuartTrio, transport: HttpTransport, others: Mapping[str, HttpTransport] | None = None
+) -> None:
+    """Let nodes reach the members of a server.
+
+    Args:
+        app: gets the routes.
+        transport: of the member that takes what the others do not.
+        others: collection -> transport of another member, which keeps it; may change.
+    """
+
+    def takers(envelope: Envelope) -> list[HttpTransport]:
+        body = envelope.body
+        match body:
+            case Hello():
+                about = body.collections
+            case Welcome() | Refused():
+                about = ()
+            case _:
+                about = (body.collection,)
+        return list(dict.fromkeys((others or {}).get(path, transport) for path in about)) or [transport]
 
     @app.post(STREAM_PATH)
-    async def stream() -> Response:
+    async def open_stream() -> Response:
         refusal = _other_type()
         if refusal is not None:
             return refusal
@@ -84,7 +104,7 @@ def add_transport_routes(app: QuartTrio, transport: HttpTransport) -> None:
         except PeerError as error:
             return error_response(HTTPStatus.BAD_REQUEST, str(error))
 
-        response = Response(transport.stream(hello), content_type=NDJSON)
+        response = Response(stream(takers(hello), hello), content_type=NDJSON)
         response.timeout = None
         return response
 
@@ -100,7 +120,7 @@ def add_transport_routes(app: QuartTrio, transport: HttpTransport) -> None:
                 raise BadEnvelopeError(f"a {envelope.body.__struct_config__.tag} is no peek")
         except PeerError as error:
             return error_response(HTTPStatus.BAD_REQUEST, str(error))
-        answer = await transport.answer_peek(envelope, envelope.body.ordinal)
+        answer = await takers(envelope)[0].answer_peek(envelope, envelope.body.ordinal)
         if not answer:
             return error_response(HTTPStatus.SERVICE_UNAVAILABLE, "this member has nothing to show now")
         return Response(answer, content_type=NDJSON)
@@ -117,5 +137,5 @@ def add_transport_routes(app: QuartTrio, transport: HttpTransport) -> None:
         except PeerError as error:
             return error_response(HTTPStatus.BAD_REQUEST, str(error))
         for envelope in judged:
-            transport.deliver(envelope)
+            takers(envelope)[0].deliver(envelope)
         return Response(b"", status=HTTPStatus.NO_CONTENT)

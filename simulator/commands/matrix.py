@@ -14,8 +14,8 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from rich.table import Table
 
 from simulator.errors import BadPlanError
-from simulator.experiment.crew import Processes
-from simulator.experiment.matrix import COLUMNS, DIRECTED, Cell, Folder, Line, Played, cells, play_all
+from simulator.experiment.crew import Processes, spread
+from simulator.experiment.matrix import COLUMNS, DIRECTED, Cell, Folder, Line, Played, cells, play
 from simulator.experiment.mutants.catalogue import MUTANTS
 from simulator.stopwatch import date_and_time
 
@@ -90,7 +90,7 @@ def _play(folder: Folder, missing: list[Cell], played: dict[Cell, Played], optio
         total = len(played) + len(missing)
         bar = progress.add_task(f"{kills} kills", total=total, completed=len(played))
 
-        def show(each: Played) -> None:
+        def show(_: Cell, each: Played) -> None:
             nonlocal kills
             folder.add(each)
             played[each.cell] = each
@@ -98,7 +98,7 @@ def _play(folder: Folder, missing: list[Cell], played: dict[Cell, Played], optio
             progress.update(bar, advance=1, description=f"{kills} kills")
 
         try:
-            play_all(missing, Processes(options.workers), show)
+            spread(Processes(options.workers), play, missing, show)
         except KeyboardInterrupt:
             console.print(f"interrupted; go on:  pivot sim matrix --resume {folder.path}", markup=False, soft_wrap=True)
             raise

@@ -13,6 +13,7 @@ from simulator.errors import BadPlanError
 from simulator.experiment.draw import draw
 from simulator.experiment.examination import examine
 from simulator.experiment.explanation import shrink_and_explain
+from simulator.experiment.mutants.catalogue import planted_mutant
 from simulator.experiment.plan import Plan
 from simulator.experiment.recipe import card, notebook_cell, pytest_line, replay_command
 from simulator.experiment.shrink import Bounds
@@ -34,13 +35,15 @@ def run(
     return _play(plan, runtime=runtime, as_json=as_json)
 
 
-def replay(file: Path, *, runtime: RuntimeName, as_json: bool) -> int:
-    """Play the plan in a file and say how it went.
+def replay(file: Path, *, mutant: str, runtime: RuntimeName, as_json: bool) -> int:
+    """Play the plan in a file and say how it went; with a mutant planted, if one is named.
 
     Raises:
         BadPlanError: it is no plan.
+        UnknownBugError: there is no such mutant.
     """
-    return _play(Plan.load(file), runtime=runtime, as_json=as_json)
+    with planted_mutant(mutant):
+        return _play(Plan.load(file), runtime=runtime, as_json=as_json)
 
 
 def shrink(file: Path, *, out: Path | None, tries: int, seconds: float, runtime: RuntimeName, as_json: bool) -> int:

@@ -27,6 +27,7 @@ class Clients:
     Attributes:
         records: the history.
         late: operations that a member left without an answer although it ran all the time.
+        excused_ns: how much longer answers may take, all in all, because events were postponed.
     """
 
     def __init__(self, heap: EventHeap, trace: Trace, *, patience_ns: int) -> None:
@@ -39,6 +40,7 @@ class Clients:
         """
         self.records: list[Record] = []
         self.late: list[Record] = []
+        self.excused_ns = 0
         self._heap = heap
         self._trace = trace
         self._patience_ns = patience_ns
@@ -64,7 +66,7 @@ class Clients:
         failed = host.disk_statistics().failed
         record.disk_failed = (failed, failed)
         if host.running and not host.pulse.burdened:
-            look = partial(self._look, record, host, host.lives, host.pulse.stops)
+            look = partial(self._look, record, host, host.lives, host.pulse.stops, 0)
             self._heap.post_at(now_ns + self._patience_ns, look)
         host.member.ask(question, partial(self._answered, record, host))
 
@@ -90,7 +92,11 @@ class Clients:
             self._heap.now_ns, "op", record.member, label=record.kind, why=record.outcome, payload=payload
         )
 
-    def _look(self, record: Record, host: Host, life: int, stops: int) -> None:
+    def _look(self, record: Record, host: Host, life: int, stops: int, excused_ns: int) -> None:
+        if excused_ns < self.excused_ns and record.answered_s is None:
+            look = partial(self._look, record, host, life, stops, self.excused_ns)
+            self._heap.post_at(self._heap.now_ns + self.excused_ns - excused_ns, look)
+            return
         ran = host.member is not None and host.lives == life and host.pulse.stops == stops and not host.pulse.burdened
         if ran and record.answered_s is None:
             self.late.append(record)

@@ -8,16 +8,24 @@ import multiprocessing
 import os
 import signal
 import threading
-from collections.abc import Iterable
-from concurrent.futures import Executor, ProcessPoolExecutor
+from collections.abc import Callable, Iterable
+from concurrent.futures import FIRST_COMPLETED, BrokenExecutor, Executor, Future, ProcessPoolExecutor, wait
 from importlib import import_module
+from itertools import islice
 from multiprocessing.process import BaseProcess
-from typing import Final, Protocol, final
+from typing import Final, Protocol, TypeVar, final
 
 from simulator.errors import CrewError, CrewUnreachableError
 
+A = TypeVar("A")
+B = TypeVar("B")
+
 CONNECT_S: Final = 10
 """How long a cluster may take to answer, s."""
+
+
+_UNDER_WAY: Final = 2
+"""For each worker: what it does, and what it does next."""
 
 
 class Crew(Protocol):
@@ -118,6 +126,42 @@ class Dask:
     def close(self) -> None:
         """See `Crew.close`."""
         self._client.close()
+
+
+def spread(crew: Crew, work: Callable[[A], B], wanted: Iterable[A], on_done: Callable[[A, B], None]) -> None:
+    """Let a crew work on things wherever there is room.
+
+    Args:
+        crew: who works.
+        work: what is done with each; a function of a module, which workers can import.
+        wanted: the things.
+        on_done: called with each that is done, and what came of it, in any order.
+
+    Raises:
+        CrewError: a worker died.
+        KeyboardInterrupt: Ctrl-C.
+        Exception: what `work` raised.
+    """
+    executor = crew.open()
+    under_way: dict[Future[B], A] = {}
+    rest = iter(wanted)
+    try:
+        while True:
+            for each in islice(rest, crew.size * _UNDER_WAY - len(under_way)):
+                under_way[executor.submit(work, each)] = each
+            if not under_way:
+                break
+            for future in wait(under_way, return_when=FIRST_COMPLETED).done:
+                on_done(under_way[future], future.result())
+                del under_way[future]
+    except BrokenExecutor:
+        crew.abandon(executor)
+        names = ", ".join(f"{each}" for each in under_way.values())
+        raise CrewError(f"a worker died; under way were {names}") from None
+    except BaseException:
+        crew.abandon(executor)
+        raise
+    executor.shutdown()
 
 
 def _begin_work() -> None:

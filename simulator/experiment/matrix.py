@@ -6,15 +6,13 @@ mutant made a difference (its marker), one of the checkers that may see it fired
 mutants have plans of their own in the column `directed`. Start at `play`, then `Line.of`.
 """
 
-from collections.abc import Callable, Iterable, Iterator
-from concurrent.futures import FIRST_COMPLETED, BrokenExecutor, Future, wait
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Final, final
 
 import msgspec
 
-from simulator.errors import CrewError, NoCampaignError
-from simulator.experiment.crew import Crew
+from simulator.errors import NoCampaignError
 from simulator.experiment.draw import NEMESES, draw
 from simulator.experiment.examination import examine
 from simulator.experiment.mutants.catalogue import MUTANTS
@@ -28,7 +26,6 @@ NETWORK: Final = (*PARTITIONS, "slow", "lose", "duplicate", "reorder", "corrupt"
 COLUMNS: Final = {"partitions": PARTITIONS, "network": NETWORK, "everything": NEMESES}
 """Column -> the kinds of faults that its plans may have."""
 DIRECTED: Final = "directed"
-_UNDER_WAY: Final = 2
 _NAMED: Final = {mutant.name: mutant for mutant in MUTANTS}
 
 
@@ -45,6 +42,10 @@ class Cell(msgspec.Struct, frozen=True):
     column: str
     seed: int
     mutants: tuple[str, ...]
+
+    def __str__(self) -> str:
+        """How people call it."""
+        return f"plan {self.seed} of {self.column}"
 
     @property
     def plan(self) -> Plan:
@@ -168,40 +169,6 @@ def cells(mutants: tuple[Mutant, ...], columns: Iterable[str], seeds: int) -> li
     drawn = tuple(mutant.name for mutant in mutants if not mutant.costly)
     directed = [Cell(DIRECTED, mutant.directed().seed, (mutant.name,)) for mutant in mutants if mutant.directed]
     return directed + [Cell(column, seed, drawn) for seed in range(seeds) for column in columns if drawn]
-
-
-def play_all(wanted: Iterable[Cell], crew: Crew, on_played: Callable[[Played], None]) -> None:
-    """Play cells wherever there is room.
-
-    Args:
-        wanted: what is to be played.
-        crew: who plays.
-        on_played: called with each that is done, in any order.
-
-    Raises:
-        CrewError: a worker died.
-        KeyboardInterrupt: Ctrl-C.
-    """
-    executor = crew.open()
-    under_way: dict[Future[Played], Cell] = {}
-    rest = iter(wanted)
-    try:
-        while True:
-            while len(under_way) < crew.size * _UNDER_WAY and (cell := next(rest, None)) is not None:
-                under_way[executor.submit(play, cell)] = cell
-            if not under_way:
-                break
-            for future in wait(under_way, return_when=FIRST_COMPLETED).done:
-                on_played(future.result())
-                del under_way[future]
-    except BrokenExecutor:
-        crew.abandon(executor)
-        names = ", ".join(f"{cell.column} {cell.seed}" for cell in under_way.values())
-        raise CrewError(f"a worker died; under way were the plans {names}") from None
-    except BaseException:
-        crew.abandon(executor)
-        raise
-    executor.shutdown()
 
 
 @final

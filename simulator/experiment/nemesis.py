@@ -12,6 +12,7 @@ from typing import assert_never, final
 
 import msgspec
 
+from simulator.experiment.deviation import LoseNext, Postpone, RepeatNext, Twist
 from simulator.experiment.host import Host
 from simulator.experiment.losses import Losses
 from simulator.experiment.machines import Machines, tag_of
@@ -103,13 +104,19 @@ class Nemesis:
             launch=launch,
         )
 
+    def note(self, what: Fault | Twist) -> None:
+        """Take down that something goes wrong now."""
+        tag = str(what.__struct_config__.tag)
+        self._trace.record(self._heap.now_ns, "fault", "", label=tag, payload=msgspec.json.encode(what))
+        self._observer.upset()
+        if isinstance(what, Postpone | LoseNext | RepeatNext):
+            self._felt[tag] = self._felt.get(tag, 0) + 1
+        elif not isinstance(what, REPAIRS):
+            self._felt.setdefault(tag, 0)
+
     def strike(self, fault: Fault) -> None:
         """Let a fault happen now."""
-        tag = tag_of(fault)
-        self._trace.record(self._heap.now_ns, "fault", "", label=tag, payload=msgspec.json.encode(fault))
-        self._observer.upset()
-        if not isinstance(fault, REPAIRS):
-            self._felt.setdefault(tag, 0)
+        self.note(fault)
         match fault:
             case Flap() | Swizzle() | RollingRestart():
                 self._begin(fault)

@@ -16,6 +16,23 @@ from simulator.world.trace import TraceEvent
 
 
 @final
+class LostUpdate(msgspec.Struct, frozen=True):
+    """A member reported that of two versions, whose writers had not seen each other, one was superseded.
+
+    Attributes:
+        member: where they met.
+        key: which.
+        winner: stamp of the one that is there now.
+        loser: stamp of the other one.
+    """
+
+    member: str
+    key: str
+    winner: int
+    loser: int
+
+
+@final
 class Outcome(msgspec.Struct, frozen=True, kw_only=True):
     """What a played plan left behind.
 
@@ -33,7 +50,7 @@ class Outcome(msgspec.Struct, frozen=True, kw_only=True):
         ledger: what became of every acknowledged write.
         observations: what was seen of each member from outside.
         losses: what ended with the only stores that held it, and what members wrote again.
-        conflicts: lost updates that members reported.
+        conflicts: lost updates, as members reported them.
         broken: what members said that only a bug makes them say.
         crashes: how our own code crashed.
         reached: how often what happened; a fault that touched nothing proves nothing.
@@ -56,7 +73,7 @@ class Outcome(msgspec.Struct, frozen=True, kw_only=True):
     ledger: tuple[LedgerLine, ...]
     observations: Observations
     losses: Losses
-    conflicts: int
+    conflicts: tuple[LostUpdate, ...]
     broken: tuple[str, ...]
     crashes: tuple[str, ...]
     reached: dict[str, int]

@@ -12,8 +12,9 @@ import msgspec
 from pivot.config import Config, Key, Knobs
 from pivot.errors import PivotError
 from simulator.errors import BadPlanError
+from simulator.experiment.deviation import Deviation
 from simulator.experiment.operations import Backup, Operation, Restore
-from simulator.experiment.soundness import SECONDS_MAX, check_operation
+from simulator.experiment.soundness import SECONDS_MAX, check_operation, check_twist
 from simulator.world.latency import UniformLatency
 from simulator.world.link import Conditions
 from simulator.world.topology import Topology, star, wired
@@ -65,6 +66,7 @@ class Plan(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True
         links: all links there are; none = from the leader to every node and back.
         knobs: timings and limits of the members.
         steps: what happens, in any order.
+        deviations: what happens between two events, in the order in which it does.
         safety_s: when faults stop: links heal and lose nothing, crashed members restart, clocks are right.
         liveness_s: how long after that everything must have converged, and how long a `settle` may take.
     """
@@ -79,6 +81,7 @@ class Plan(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True
     links: tuple[Wire, ...] = ()
     knobs: Knobs = Knobs()
     steps: tuple[Step, ...] = ()
+    deviations: tuple[Deviation, ...] = ()
     safety_s: float
     liveness_s: float = 180.0
 
@@ -105,6 +108,7 @@ class Plan(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True
         topology = self.topology()
         for place, step in enumerate(self.steps):
             self._check_step(f"steps[{place}]", step, topology)
+        self._check_deviations(topology)
 
     @property
     def members(self) -> tuple[str, ...]:
@@ -193,6 +197,16 @@ class Plan(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True
             if not 0 <= wire.weight <= _WEIGHT_MAX:
                 raise BadPlanError(f"{path}.weight", f"is {wire.weight}, allowed is 0 to {_WEIGHT_MAX:g}")
             seen[wire.src, wire.dst] = None
+
+    def _check_deviations(self, topology: Topology) -> None:
+        if len(self.deviations) > STEPS_MAX:
+            raise BadPlanError("deviations", f"has {len(self.deviations)} of them, at most {STEPS_MAX} are allowed")
+        last = 0
+        for place, deviation in enumerate(self.deviations):
+            if deviation.after < last:
+                raise BadPlanError(f"deviations[{place}].after", f"is {deviation.after}, it comes after {last}")
+            last = deviation.after
+            check_twist(f"deviations[{place}].what", deviation.what, topology)
 
     def _check_step(self, path: str, step: Step, topology: Topology) -> None:
         if not 0 <= step.at_s <= self.safety_s:

@@ -29,7 +29,7 @@ def pytest_line(file: Path | str) -> str:
 def notebook_cell(plan: Plan) -> str:
     """Python that builds and plays a plan, whatever is in it; its last line shows the run."""
     plain = Plan(seed=0, nodes=1, safety_s=0.0)
-    named = ("keys", "nodes_key", "durability", "weather", "links", "knobs")
+    named = ("keys", "nodes_key", "durability", "weather", "links", "knobs", "deviations")
     settings = {name: getattr(plan, name) for name in named if getattr(plan, name) != getattr(plain, name)}
     arguments = "".join(f", {name}={value!r}" for name, value in settings.items())
     used: dict[type, None] = {}

@@ -34,6 +34,8 @@ writes there; some write big values."""
 KEYS: Final = ("settings", "users/a", "users/b", "users/c")
 """What clients write, beside new entries of the list: few keys, so that writes meet."""
 _MONTH_S: Final = 30 * 86_400.0
+_SILENCE_S_MAX_MIN: Final = 3.0
+"""Who gives up sooner than a greeting and its answer take in the worst weather never meets anybody."""
 _BIG: Final = (2_000, 20_000, 100_000)
 
 
@@ -158,7 +160,7 @@ def draw_knobs(stream: Stream) -> Knobs:
         heartbeat_s=sign_s,
         ack_repeat_s=sign_s,
         silence_s_min=silence_s_min,
-        silence_s_max=silence_s_min * stream.choice((1.0, 5.0)),
+        silence_s_max=max(silence_s_min * stream.choice((1.0, 5.0)), _SILENCE_S_MAX_MIN),
         retry_s_min=retry_s_min,
         retry_s_max=stream.choice((retry_s_min, 5.0, 60.0)),
         greet_s=stream.choice((1.0, 5.0)),

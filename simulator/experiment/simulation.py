@@ -16,6 +16,7 @@ from pivot.types import JsonValue
 from simulator.experiment.checkers import Verdict, Violation, check, verdict
 from simulator.experiment.checkers.explaining import differs, explain
 from simulator.experiment.comparison import Comparison, compare
+from simulator.experiment.deviation import Deviation
 from simulator.experiment.frame import frame
 from simulator.experiment.history import LedgerLine, Record
 from simulator.experiment.operations import Operation
@@ -46,6 +47,7 @@ class Simulation:
         durability: Durability = "memory",
         weather: Conditions | None = None,
         knobs: Knobs | None = None,
+        deviations: tuple[Deviation, ...] = (),
     ) -> None:
         """Begin with a healthy cluster: `leader`, `n1`, `n2`, ...
 
@@ -59,6 +61,7 @@ class Simulation:
                 what they committed.
             weather: of every link; None = 1 to 5 ms, nothing lost.
             knobs: timings and limits of the members.
+            deviations: what happens between two events; see `Plan`.
         """
         base = Plan(seed=seed, nodes=nodes, safety_s=0.0)
         self._plan = Plan(
@@ -70,6 +73,7 @@ class Simulation:
             durability=durability,
             weather=weather or base.weather,
             knobs=knobs or base.knobs,
+            deviations=deviations,
             safety_s=0.0,
         )
         self._steps: list[Step] = []
@@ -216,7 +220,7 @@ class Run:
         written = ", ".join(f"{fates[fate]} {fate}" for fate in ("won", "superseded", "gone", "lost"))
         return [
             f"verdict {self.verdict}, converged {when}",
-            f"acknowledged changes: {len(outcome.ledger)} ({written}), conflicts reported {outcome.conflicts}",
+            f"acknowledged changes: {len(outcome.ledger)} ({written}), conflicts reported {len(outcome.conflicts)}",
             f"seed {self.seed}, hash {self.hash}, {outcome.events} events, {outcome.network.sent} messages",
             "reached: " + (", ".join(f"{what} {count}" for what, count in outcome.reached.items()) or "nothing"),
             *(f"{violation.checker}: {violation.sentence}" for violation in self.violations),

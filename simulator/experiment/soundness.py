@@ -3,13 +3,15 @@
 Layer: simulator/experiment. Start at `check_operation`.
 """
 
-from typing import Final
+from typing import Final, assert_never
 
 from pivot.errors import PivotError
 from pivot.paths import check_key, check_list, check_pattern
 from simulator.errors import BadPlanError, SimulationError
+from simulator.experiment.deviation import LoseNext, Postpone, RepeatNext, Twist
 from simulator.experiment.operations import (
     Confirm,
+    Crash,
     CutLinks,
     CutOneWay,
     Delete,
@@ -26,6 +28,7 @@ from simulator.experiment.operations import (
     SmallestCut,
     Swizzle,
     Weather,
+    Wipe,
     Write,
     named_by,
 )
@@ -92,6 +95,20 @@ def _check(path: str, operation: Operation, topology: Topology) -> None:
             raise BadPlanError(path, "is about no link of the topology")
         case _:
             pass
+
+
+def check_twist(path: str, twist: Twist, topology: Topology) -> None:
+    """Refuse what cannot happen between two events; see `check_operation`."""
+    match twist:
+        case Postpone() | RepeatNext():
+            if not 0 < twist.by_s <= SECONDS_MAX:
+                raise BadPlanError(f"{path}.by_s", f"is {twist.by_s:g}, allowed is more than 0, to {SECONDS_MAX:g}")
+        case LoseNext():
+            pass
+        case Crash() | Wipe() | Isolate():
+            check_operation(path, twist, topology)
+        case _:
+            assert_never(twist)
 
 
 def cut_by(cut: SimpleCut, topology: Topology) -> tuple[Edge, ...]:

@@ -7,6 +7,7 @@ Start at `play`.
 """
 
 from collections import Counter, deque
+from collections.abc import Callable
 from functools import partial
 from operator import attrgetter
 from typing import Final, assert_never, final
@@ -16,6 +17,7 @@ from pivot.core.notices import ActorRestarted, Collected, Conflict, Diverged, No
 from pivot.core.questions import ConfirmFollowers, Result
 from simulator.errors import crash_site
 from simulator.experiment.clients import PATIENCE_NS, Clients
+from simulator.experiment.course import Course, is_call_of
 from simulator.experiment.history import final_stamps, ledger
 from simulator.experiment.host import Host
 from simulator.experiment.losses import Losses
@@ -33,7 +35,7 @@ from simulator.experiment.operations import (
     Workload,
     Write,
 )
-from simulator.experiment.outcome import Outcome
+from simulator.experiment.outcome import LostUpdate, Outcome
 from simulator.experiment.plan import Plan
 from simulator.runtimes import kernel
 from simulator.runtimes.base import Runtime, RuntimeName
@@ -71,11 +73,11 @@ def play(plan: Plan, *, keep_trace: bool = False, runtime: RuntimeName = "kernel
     try:
         match runtime:
             case "kernel":
-                kernel.run(begin, max_events=events_max(plan))
+                kernel.run(begin, max_events=events_max(plan), at_once_max=at_once_max(plan))
             case "trio":
                 from simulator.runtimes import trio
 
-                trio.run(begin, seed=plan.seed, max_events=events_max(plan))
+                trio.run(begin, seed=plan.seed, max_events=events_max(plan), at_once_max=at_once_max(plan))
             case _:
                 assert_never(runtime)
     except Exception as error:
@@ -93,17 +95,35 @@ def events_max(plan: Plan) -> int:
     return 50_000 + 2_000 * len(plan.steps) + round(50 * idle)
 
 
+def at_once_max(plan: Plan) -> int:
+    """How many events one instant of a run may have; above that, time is taken to stand still for ever."""
+    return 10_000 + 500 * len(plan.steps)
+
+
 @final
 class World:
     """One run of one plan.
 
     Attributes:
         outcome: what it left behind; None until it ends.
+        plan: what is played.
+        course: its deviations.
     """
 
-    def __init__(self, plan: Plan, runtime: Runtime, *, keep_trace: bool) -> None:
+    def __init__(
+        self, plan: Plan, runtime: Runtime, *, keep_trace: bool, watcher: Callable[[], None] | None = None
+    ) -> None:
+        """Make everything ready.
+
+        Args:
+            plan: what is played.
+            runtime: what runs the members.
+            keep_trace: whether every event is kept.
+            watcher: called at every turn after the last deviation of the safety phase; see `course`.
+        """
         self.outcome: Outcome | None = None
-        self._plan = plan
+        self._watcher = watcher
+        self.plan = plan
         self._runtime = runtime
         self._heap = heap = runtime.heap
         self._trace = Trace(keep=keep_trace)
@@ -113,6 +133,7 @@ class World:
         slowest_s = max((s.operation.trouble.slow_s for s in plan.steps if isinstance(s.operation, SetDisk)), default=0)
         self._clients = Clients(heap, self._trace, patience_ns=PATIENCE_NS + round(4e9 * slowest_s))
         self._losses = Losses()
+        self._conflicts: list[LostUpdate] = []
         self._counts: Counter[str] = Counter()
         self._observer = Observer(plan, heap, self._network)
         self._nemesis = Nemesis(
@@ -126,6 +147,14 @@ class World:
             counts=self._counts,
             launch=self._launch,
         )
+        self.course = Course(
+            plan.deviations,
+            heap,
+            network=self._network,
+            nemesis=self._nemesis,
+            clients=self._clients,
+            asks=lambda call: is_call_of(call, self._do),
+        )
         self._broken: list[str] = []
         self._crashes: list[str] = []
         self._settled = True
@@ -138,7 +167,8 @@ class World:
 
     def begin(self) -> None:
         """Schedule everything: a safety phase, then a liveness phase; see `Plan`."""
-        late = [step.operation.member for step in self._plan.steps if isinstance(step.operation, Join)]
+        self.course.begin(self._watcher)
+        late = [step.operation.member for step in self.plan.steps if isinstance(step.operation, Join)]
         for host in (host for host in self._hosts.values() if host.name not in late):
             self._heap.call_soon(partial(self._nemesis.machines.start, host))
         self._schedule()
@@ -153,15 +183,15 @@ class World:
                 self._heap.post_at(last_ns, partial(self._settle, last_ns))
                 return
             self._heap.post_at(last_ns, partial(self._do, step.operation))
-        self._safe_ns = round(self._plan.safety_s * 1e9) + self._late_ns
-        self._heap.post_at(self._safe_ns, self._nemesis.end)
+        self._safe_ns = round(self.plan.safety_s * 1e9) + self._late_ns
+        self._heap.post_at(self._safe_ns, self._be_safe)
         self._heap.post_at(last_ns + LOOK_NS, self._look)
 
     def _settle(self, begin_ns: int) -> None:
         """Look again and again until all members that run are equal and have nothing left to offer."""
         now_ns = self._heap.now_ns
         quiet = self._quiet()
-        if not quiet and now_ns < begin_ns + round(self._plan.liveness_s * 1e9):
+        if not quiet and now_ns < begin_ns + round(self.plan.liveness_s * 1e9):
             self._heap.post_at(now_ns + LOOK_NS, partial(self._settle, begin_ns))
             return
         self._settled = self._settled and quiet
@@ -175,13 +205,18 @@ class World:
             self._converged_ns = None
         elif self._converged_ns is None:
             self._converged_ns = now_ns
-        is_late = now_ns >= self._safe_ns + round(self._plan.liveness_s * 1e9)
+        is_late = now_ns >= self._safe_ns + round(self.plan.liveness_s * 1e9)
         is_over = self._converged_ns is not None and now_ns > self._safe_ns
         if self._observer.silent(converged=is_over) or is_late:
             self.outcome = self._outcome()
             self._runtime.finish()
         else:
             self._heap.post_at(now_ns + LOOK_NS, self._look)
+
+    def _be_safe(self) -> None:
+        """The safety phase is over."""
+        self.course.end()
+        self._nemesis.end()
 
     # What happens ------------------------------------------------------------------------------------------------
 
@@ -205,6 +240,8 @@ class World:
         match notice:
             case Conflict():
                 self._counts["conflicts"] += 1
+                winner, loser = notice.winner, notice.loser
+                self._conflicts.append(LostUpdate(member, winner.key, winner.stamp, loser.stamp))
             case Reissued():
                 self._losses.note_reissue(notice.key, notice.before, notice.after)
                 self._losses.appeared[notice.key, notice.after] = None
@@ -214,7 +251,7 @@ class World:
             case Withdrawn():
                 host = self._hosts[member]
                 self._losses.note_withdrawal(
-                    notice.key, notice.stamp, limit=host.clock() + round(self._plan.knobs.ahead_s_max * 1e9)
+                    notice.key, notice.stamp, limit=host.clock() + round(self.plan.knobs.ahead_s_max * 1e9)
                 )
                 self._counts["versions withdrawn"] += 1
             case Collected():
@@ -229,6 +266,17 @@ class World:
                 pass
 
     # What is there -----------------------------------------------------------------------------------------------
+
+    @property
+    def time_s(self) -> float:
+        """Virtual time, s."""
+        return self._heap.now_ns / 1e9
+
+    def at_rest(self) -> bool:
+        """Whether clients have asked for everything and know what came of it, and all members have converged."""
+        records = self._clients.records
+        asked = sum(isinstance(step.operation, Workload) for step in self.plan.steps)
+        return len(records) == asked and all(record.answered_s is not None for record in records) and self._converged()
 
     def _converged(self) -> bool:
         """Whether all members run, are equal and have nothing left to offer."""
@@ -277,7 +325,7 @@ class World:
             records=tuple(self._clients.records),
             late=tuple(self._clients.late),
             ledger=tuple(ledger(self._clients.records, final_stamps(there), self._losses)),
-            conflicts=self._counts["conflicts"],
+            conflicts=tuple(self._conflicts),
             observations=self._observer.observations(),
             losses=self._losses,
             broken=tuple(self._broken),

@@ -230,16 +230,16 @@ class LiveCluster:
         if response.status >= 300:
             raise LiveClusterError(f"{name} answered {response.status} when its followers were confirmed")
 
-    async def tables(self) -> dict[str, dict[str, Item]]:
+    async def tables(self) -> dict[str, dict[str, Item[JsonValue]]]:
         """Member -> key -> entry, of the members that run.
 
         Raises:
             TransportError: one of them does not answer.
         """
-        tables: dict[str, dict[str, Item]] = {}
+        tables: dict[str, dict[str, Item[JsonValue]]] = {}
         for name in self.running:
             client = self.client(name)
-            table: dict[str, Item] = {}
+            table: dict[str, Item[JsonValue]] = {}
             for path in self.plan.keys:
                 if "*" in path:
                     table |= {item.path: item for item in await client.get_list(path)}

@@ -55,7 +55,7 @@ class LiveOutcome(msgspec.Struct, frozen=True, kw_only=True):
     """
 
     converged_s: float | None
-    tables: dict[str, dict[str, Item]]
+    tables: dict[str, dict[str, Item[JsonValue]]]
     records: tuple[Record, ...]
     ledger: tuple[LedgerLine, ...]
 
@@ -228,7 +228,7 @@ async def _delete(client: Client, pattern: str) -> dict[str, int]:
         return {}
 
 
-def _final_stamps(records: list[Record], table: Mapping[str, Item]) -> dict[str, tuple[int, bool]]:
+def _final_stamps(records: list[Record], table: Mapping[str, Item[JsonValue]]) -> dict[str, tuple[int, bool]]:
     """Key -> (stamp, deleted) at the end; a key that is absent was deleted last by the greatest acknowledged delete."""
     stamps: dict[str, tuple[int, bool]] = {}
     for record in records:

@@ -13,24 +13,25 @@ from simulator.errors import SimulationDeadlockError, TooManyEventsError
 from simulator.runtimes.base import MAX_EVENTS, Runtime
 from simulator.runtimes.collector import collector_off
 from simulator.world.drive import Drive
-from simulator.world.heap import EventHeap
+from simulator.world.heap import AT_ONE_INSTANT_MAX, EventHeap
 
 T = TypeVar("T")
 
 
-def run(begin: Callable[[Runtime], T], *, max_events: int = MAX_EVENTS) -> T:
+def run(begin: Callable[[Runtime], T], *, max_events: int = MAX_EVENTS, at_once_max: int = AT_ONE_INSTANT_MAX) -> T:
     """Let events happen, from 0 on, until `Runtime.finish` is called; returns what `begin` returned.
 
     Args:
         begin: schedules the first events; is given the runtime.
         max_events: limit of events.
+        at_once_max: limit of events at one instant.
 
     Raises:
         SimulationDeadlockError: nothing is scheduled.
-        TooManyEventsError: more than `max_events`.
+        TooManyEventsError: more than `max_events`, or time stands still.
         Exception: what an event raised, or a member that crashed for good.
     """
-    kernel = _Kernel(EventHeap())
+    kernel = _Kernel(EventHeap(at_once_max=at_once_max))
     with collector_off():
         begun = begin(kernel)
         kernel.run(max_events)

@@ -26,7 +26,7 @@ from simulator.errors import (
 )
 from simulator.runtimes import seams
 from simulator.runtimes.base import MAX_EVENTS
-from simulator.world.heap import EventHeap
+from simulator.world.heap import AT_ONE_INSTANT_MAX, EventHeap
 
 T = TypeVar("T")
 
@@ -182,6 +182,7 @@ def run(
     seed: int,
     until_s: float | None = None,
     max_events: int = MAX_EVENTS,
+    at_once_max: int = AT_ONE_INSTANT_MAX,
 ) -> T:
     """Run `main(heap)` on Trio in virtual time, starting at 0, and return what it returns.
 
@@ -193,6 +194,7 @@ def run(
         seed: orders tasks that become runnable at the same moment.
         until_s: limit of virtual time; things at exactly this time still happen.
         max_events: limit of events and deadlines together.
+        at_once_max: limit of events at one instant.
 
     Raises:
         SimulationDeadlockError: everybody waits and nothing is scheduled.
@@ -205,7 +207,7 @@ def run(
     if trio.lowlevel.in_trio_run():
         raise NestedRunError
     until_ns = None if until_s is None else round(until_s * 1e9)
-    clock = VirtualClock(EventHeap(), until_ns=until_ns, max_events=max_events)
+    clock = VirtualClock(EventHeap(at_once_max=at_once_max), until_ns=until_ns, max_events=max_events)
     results: list[T] = []
 
     async def stoppable() -> None:

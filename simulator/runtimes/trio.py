@@ -17,18 +17,21 @@ from pivot.errors import StorageError
 from simulator.runtimes import loop
 from simulator.runtimes.base import MAX_EVENTS, Runtime
 from simulator.world.drive import Drive
-from simulator.world.heap import EventHeap
+from simulator.world.heap import AT_ONE_INSTANT_MAX, EventHeap
 
 T = TypeVar("T")
 
 
-def run(begin: Callable[[Runtime], T], *, seed: int, max_events: int = MAX_EVENTS) -> T:
+def run(
+    begin: Callable[[Runtime], T], *, seed: int, max_events: int = MAX_EVENTS, at_once_max: int = AT_ONE_INSTANT_MAX
+) -> T:
     """Let events happen, from 0 on, until `Runtime.finish` is called; returns what `begin` returned.
 
     Args:
         begin: schedules the first events; is given the runtime.
         seed: orders tasks that become runnable at the same moment.
         max_events: limit of events and deadlines together.
+        at_once_max: limit of events at one instant.
 
     Raises:
         SimulationError: see `loop.run`.
@@ -44,7 +47,7 @@ def run(begin: Callable[[Runtime], T], *, seed: int, max_events: int = MAX_EVENT
         return begun
 
     try:
-        return loop.run(main, seed=seed, max_events=max_events)
+        return loop.run(main, seed=seed, max_events=max_events, at_once_max=at_once_max)
     except ExceptionGroup as group:
         raise _sole(group) from group
 

@@ -8,12 +8,17 @@ cancelled timer stays in the heap as a dead entry until it surfaces; when more t
 
 from collections.abc import Callable
 from heapq import heapify, heappop, heappush
-from typing import TypeAlias, final
+from typing import Final, TypeAlias, final
 
 import msgspec
 
-_SWEEP_ENTRIES_MIN = 64
+from simulator.errors import TooManyEventsError
+
+AT_ONE_INSTANT_MAX: Final = 1_000_000
+"""Default limit of calls at one instant: whatever makes more of them makes them for ever."""
+_SWEEP_ENTRIES_MIN: Final = 64
 """Smaller heaps are not worth sweeping."""
+_NEVER: Final = 2**63
 
 
 @final
@@ -63,14 +68,28 @@ class EventHeap:
         executed: how many calls ran so far.
     """
 
-    __slots__ = ("_dead", "_entries", "_sequence", "executed", "now_ns")
+    __slots__ = (
+        "_at_once_max", "_dead", "_entries", "_interrupt_at", "_interruption", "_look_at", "_looked_at", "_looked_ns",
+        "_sequence", "executed", "now_ns",
+    )  # fmt: skip
 
-    def __init__(self) -> None:
+    def __init__(self, *, at_once_max: int = AT_ONE_INSTANT_MAX) -> None:
+        """Begin at 0 with nothing scheduled.
+
+        Args:
+            at_once_max: limit of calls at one instant; a run in which time stands still ends with an error instead.
+        """
         self.now_ns = 0
         self.executed = 0
         self._entries: list[_Entry] = []
         self._sequence = 0
         self._dead = 0
+        self._at_once_max = at_once_max
+        self._looked_ns = -1  # where time was when we last looked whether it stands still
+        self._looked_at = 0
+        self._interrupt_at = _NEVER
+        self._interruption: Callable[[], None] | None = None
+        self._look_at = 0  # when `executed` gets there, there is something to do before the next call
 
     def __len__(self) -> int:
         """Calls that will run."""
@@ -114,10 +133,15 @@ class EventHeap:
         return None
 
     def run_next(self) -> bool:
-        """Move to the time of the next call and run it; False when nothing is scheduled.
+        """Move to the time of the next call and run it, or do what `interrupt` said; False when nothing is scheduled.
 
         What the call raises passes through; the call counts as executed.
+
+        Raises:
+            TooManyEventsError: time stands still.
         """
+        if self.executed == self._look_at and self._look():
+            return True
         entries = self._entries
         while entries:
             time_ns, _, call, timer = heappop(entries)
@@ -130,6 +154,51 @@ class EventHeap:
             self.executed += 1
             call()
             return True
+        return False
+
+    def interrupt(self, executed: int, call: Callable[[], None]) -> None:
+        """Run `call` between two others, as soon as this many have run; it is no event. It replaces one such before."""
+        self._interrupt_at, self._interruption = max(executed, self.executed), call
+        self._look_at = min(self._interrupt_at, self._looked_at + self._at_once_max)
+
+    def next_call(self) -> Callable[[], None] | None:
+        """What runs next; None when nothing is scheduled."""
+        return None if self.next_time_ns() is None else self._entries[0][2]
+
+    def take_next(self) -> None:
+        """Let what would run next not happen."""
+        taken = self.next_time_ns()
+        assert taken is not None, "there is a next call"
+        timer = heappop(self._entries)[3]
+        if timer is not None:
+            timer.pending = False
+
+    def postpone_next(self, by_ns: int) -> None:
+        """Let what would run next run so much later, after everything scheduled for then so far."""
+        assert self.next_time_ns() is not None, "there is a next call"
+        time_ns, _, call, timer = heappop(self._entries)
+        self._sequence = sequence = self._sequence + 1
+        heappush(self._entries, (time_ns + by_ns, sequence, call, timer))
+
+    def pending(self) -> list[tuple[int, Callable[[], None]]]:
+        """Time and call of all that will run, in order."""
+        return [
+            (entry[0], entry[2]) for entry in sorted(self._entries, key=_place) if entry[3] is None or entry[3].pending
+        ]
+
+    def _look(self) -> bool:
+        """See to what is due between two calls; whether anything was done."""
+        if self.executed == self._interrupt_at:
+            call, self._interruption, self._interrupt_at = self._interruption, None, _NEVER
+            self._look_at = max(self._looked_at + self._at_once_max, self.executed)
+            if call is not None:
+                call()
+                return True
+        stood_still = self.now_ns == self._looked_ns
+        self._looked_ns, self._looked_at = self.now_ns, self.executed
+        self._look_at = min(self._interrupt_at, self.executed + self._at_once_max)
+        if stood_still:
+            raise TooManyEventsError("events at one instant", limit=self._at_once_max, time_ns=self.now_ns)
         return False
 
     def advance_to(self, time_ns: int) -> None:
@@ -154,3 +223,7 @@ class EventHeap:
             entries[:] = [entry for entry in entries if entry[3] is None or entry[3].pending]
             heapify(entries)
             self._dead = 0
+
+
+def _place(entry: _Entry) -> tuple[int, int]:
+    return entry[:2]

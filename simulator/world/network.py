@@ -58,7 +58,7 @@ class NetworkStatistics(msgspec.Struct, frozen=True):
 
 
 @final
-class _Flight(msgspec.Struct, frozen=True, gc=False):
+class Flight(msgspec.Struct, frozen=True, gc=False):
     """One copy under way."""
 
     link: Link
@@ -101,7 +101,7 @@ class Network:
         self._cuts: dict[str, Cut] = {}
         self._changes: dict[str, Change] = {}
         self._fair: dict[tuple[str, str], Conditions] = {}  # as it is without changes
-        self._held: list[_Flight] = []
+        self._held: list[Flight] = []
         self._incarnations = 0
         self._causes = 0
         self._sent = self._duplicated = self._corrupted = self._held_ever = self._delivered = self._in_flight = (
@@ -169,7 +169,7 @@ class Network:
         elif target is None:
             self._lose(src, dst, label=label, size=size, why="down", message=message)
         else:
-            flight = _Flight(link, payload, label, target.incarnation, message, link.connection)
+            flight = Flight(link, payload, label, target.incarnation, message, link.connection)
             if fate.corrupted is None:
                 self._launch(flight, fate.at_ns)
             else:
@@ -249,7 +249,27 @@ class Network:
         """The links that were used so far, in the order of their first use."""
         return tuple(self._links.values())
 
-    def _launch(self, flight: _Flight, at_ns: int) -> None:
+    def arrival(self, call: Callable[[], None]) -> Flight | None:
+        """The copy whose arrival a scheduled call is; None when it is something else."""
+        return call.args[0] if isinstance(call, partial) and call.func == self._arrive else None
+
+    def lose(self, flight: Flight) -> None:
+        """Lose a copy whose arrival was taken off the heap."""
+        link, size = flight.link, len(flight.payload)
+        self._in_flight -= 1
+        link.leave(flight.label)
+        self._lose(link.src, link.dst, label=flight.label, size=size, why="loss", message=flight.message)
+
+    def repeat(self, flight: Flight, at_ns: int) -> None:
+        """Let one more copy of a message arrive."""
+        link, size = flight.link, len(flight.payload)
+        self._duplicated += 1
+        self._trace.record(
+            self._heap.now_ns, "duplicated", link.src, link.dst, label=flight.label, size=size, message=flight.message
+        )
+        self._launch(flight, at_ns)
+
+    def _launch(self, flight: Flight, at_ns: int) -> None:
         if self._in_flight >= self._in_flight_max:
             link = flight.link
             size, message = len(flight.payload), flight.message
@@ -260,7 +280,7 @@ class Network:
         flight.link.enter(flight.label)
         self._heap.post_at(at_ns, partial(self._arrive, flight))
 
-    def _arrive(self, flight: _Flight) -> None:
+    def _arrive(self, flight: Flight) -> None:
         link = flight.link
         src, dst = link.src, link.dst
         label, message, size = flight.label, flight.message, len(flight.payload)
@@ -283,7 +303,7 @@ class Network:
             self._trace.record(self._heap.now_ns, "delivered", src, dst, label=label, size=size, message=message)
             target.receive(flight.payload, src)
 
-    def _hold(self, flight: _Flight) -> None:
+    def _hold(self, flight: Flight) -> None:
         link = flight.link
         self._held_ever += 1
         self._held.append(flight)

@@ -4,7 +4,6 @@ import json
 import re
 from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager, suppress
-from functools import partial
 from typing import Any, Final
 
 import pytest
@@ -12,12 +11,10 @@ import trio
 import trio.testing
 from quart_trio import QuartTrio
 
-from pivot.actors.entropy import SystemEntropy
-from pivot.config import Config, Key
+from pivot import Config, Key, Server, Storage, setup
 from pivot.core.entry import Entry
 from pivot.core.messages import PROTOCOL, ROWS_MAX, Ack, Envelope, Message, Push
 from pivot.engine.memory import MemoryEngine
-from pivot.server.server import Server
 from pivot.transport.codec import ENVELOPE_BYTES_MAX, decode, encode
 from pivot.transport.http import ENVELOPES_PATH, NDJSON, POST_BYTES_MAX, STREAM_PATH, HttpTransport
 from pivot.transport.http_client import HttpClient
@@ -66,7 +63,7 @@ class Leading(Hosted):
         """All that a peer's message could change: the table, the feeds and the peers."""
         status = json.loads((await self.get("/_pivot/status")).partition(b"\r\n\r\n")[2])
         del status["mailboxes"]
-        return {**status, "table": self.server.member.table()}
+        return {**status, "table": self.server.live.stores.own.table()}
 
 
 async def say(stream: trio.SocketStream, request: bytes) -> None:
@@ -77,17 +74,11 @@ async def say(stream: trio.SocketStream, request: bytes) -> None:
 @asynccontextmanager
 async def leading() -> AsyncGenerator[Leading]:
     """A leader of `users/*` that holds nothing, over real sockets."""
-    server = Server(
-        Config(keys=(Key("users/*"),), name="leader"),
-        engine=MemoryEngine(store=StoreId("s2"), epoch=EPOCH),
-        wall=lambda: 10**18,
-        entropy=SystemEntropy(),
-    )
-    async with trio.open_nursery() as nursery:
-        stop = trio.Event()
-        url: str = await nursery.start(partial(server.run, "127.0.0.1:0", shutdown=stop.wait))
+    storage = Storage(lambda _: MemoryEngine(store=StoreId("s2"), epoch=EPOCH), called="always the same")
+    server = Server(storage, wall=lambda: 10**18)
+    setup(server, Config(keys=(Key("users/*"),), name="leader"))
+    async with server.running("127.0.0.1:0") as url:
         yield Leading(url, server)
-        stop.set()
 
 
 def post(path: str, body: bytes, content_type: str = NDJSON, method: str = "POST") -> bytes:

@@ -89,7 +89,7 @@ def row_ack(version: Entry, seq: int = 1) -> RowAck:
     return RowAck(version.key, fingerprint(version), seq)
 
 
-def refused(version: Entry, *, held: bool = False) -> RowRejected:
+def refused(version: Entry, *, held: int = 0) -> RowRejected:
     """The leader's word that a version is too far in its future."""
     return RowRejected(version.key, fingerprint(version), "clock_ahead", ahead=True, held=held)
 

@@ -74,9 +74,20 @@ def test_a_pushed_version_is_kept_when_it_is_greater_and_confirmed_either_way() 
     assert told(desk.effects) == [("leader", Changed(USERS, 3))]
 
 
-@pytest.mark.parametrize("held", [True, False])
-def test_a_pushed_version_from_the_future_is_rejected_and_the_others_are_kept(held: bool) -> None:
-    desk = leading_desk(*[Row(entry("users/a", 7), 1)] * held)
+def test_of_a_sender_that_cannot_say_what_it_has_seen_only_what_may_have_been_deleted_is_refused() -> None:
+    desk = leading_desk(SetRetention(USERS, Retention(floor=4, collected=30)), Row(entry("users/here", 5), 5))
+    late, later, known = entry("users/late", 30), entry("users/later", 31), entry("users/here", 20)
+    merged = desk.ask(MergePushed(USERS, None, (late, later, known)))
+    assert isinstance(merged, Merged)
+    assert [(row.key, row.reason) for row in merged.rejected] == [
+        ("users/late", "stamp 30 is not above 30: it may have been deleted since")
+    ]
+    assert merged.acks == (row_ack(later, 6), row_ack(known, 7))
+
+
+@pytest.mark.parametrize("held", [7, 0])
+def test_a_pushed_version_from_the_future_is_rejected_and_the_others_are_kept(held: int) -> None:
+    desk = leading_desk(*[Row(entry("users/a", 7), 1)] * (held > 0))
     merged = desk.ask(MergePushed(USERS, 0, (entry("users/a", FAR_NS), entry("users/b", 1))))
     assert isinstance(merged, Merged)
     assert [ack.key for ack in merged.acks] == ["users/b"]
@@ -329,7 +340,7 @@ def test_a_confirmation_counts_only_for_this_life_and_version(epoch: Epoch, ack:
 def test_our_own_write_from_a_future_is_written_again_when_our_clock_is_right() -> None:
     ahead = entry(stamp=FAR_NS, created=5, origin=OURS, prev=3)
     desk = following_desk(Row(ahead, 1))
-    assert desk.ask(Restamp(USERS, (refused(ahead, held=True),))) == Position(place(0), applied=True)
+    assert desk.ask(Restamp(USERS, (refused(ahead, held=5),))) == Position(place(0), applied=True)
     again = entry(stamp=WALL_NS, created=5, origin=OURS, prev=None)
     assert desk.store[USERS].get("users/a") == Row(again, 2)
     assert only(desk.effects, Publish) == [Publish((again,))]
@@ -337,6 +348,24 @@ def test_our_own_write_from_a_future_is_written_again_when_our_clock_is_right() 
         Reissued("users/a", FAR_NS, WALL_NS, "it was written while a clock was ahead"),
     ]
     assert desk.store.next_version(WALL_NS, "users/b", "1").stamp == WALL_NS + 1
+
+
+def test_what_is_written_again_is_later_than_what_the_leader_has_which_its_writer_had_seen() -> None:
+    ahead = entry(stamp=FAR_NS, created=5, origin=OURS)
+    desk = following_desk(Row(ahead, 1))
+    desk.ask(Restamp(USERS, (refused(ahead, held=WALL_NS + 30),)))
+    assert desk.store[USERS].get("users/a") == Row(entry(stamp=WALL_NS + 31, created=5, origin=OURS), 2)
+
+
+def test_a_stamp_that_was_given_up_is_not_given_to_that_key_again() -> None:
+    one, other = entry("users/a", FAR_NS + 1, origin=OURS), entry("users/b", FAR_NS, origin=OURS)
+    desk = following_desk(Row(other, 1), Row(one, 2))
+    desk.ask(Restamp(USERS, (refused(one),)))
+    later_ns = FAR_NS - 1  # time has gone by, and the other one is no longer ahead
+    desk.store.clock.observe(FAR_NS, wall_ns=later_ns)
+    assert desk.store.next_version(later_ns, "users/c", "1").stamp == FAR_NS + 1
+    desk.store.clock.last = FAR_NS
+    assert desk.store.next_version(later_ns, "users/a", "1").stamp == FAR_NS + 2
 
 
 def test_a_life_of_a_key_that_began_in_a_future_begins_again_now() -> None:
@@ -349,14 +378,14 @@ def test_a_life_of_a_key_that_began_in_a_future_begins_again_now() -> None:
 def test_anothers_write_from_a_future_is_written_again_when_the_leader_has_nothing_for_that_key() -> None:
     ahead = entry(stamp=FAR_NS, origin=THEIRS)
     desk = following_desk(Row(ahead, 1))
-    desk.ask(Restamp(USERS, (refused(ahead, held=False),)))
+    desk.ask(Restamp(USERS, (refused(ahead, held=0),)))
     assert desk.store[USERS].get("users/a") == Row(entry(stamp=WALL_NS, origin=OURS), 2)
 
 
 def test_anothers_write_from_a_future_is_dropped_and_everything_read_again_when_the_leader_has_another() -> None:
     ahead = entry(stamp=FAR_NS, origin=THEIRS)
     desk = following_desk(Row(ahead, 1), cursor=9, floor=2)
-    assert desk.ask(Restamp(USERS, (refused(ahead, held=True),))) == Position(place(0, floor=2, head=9), applied=True)
+    assert desk.ask(Restamp(USERS, (refused(ahead, held=5),))) == Position(place(0, floor=2, head=9), applied=True)
     assert desk.store.table() == {}
     assert desk.store[USERS].place == place(0, floor=2, head=9)
     assert notices(desk.effects) == [Withdrawn("users/a", FAR_NS, "ahead of every clock, and left to its author")]

@@ -14,6 +14,7 @@ from pivot.core.events import (
     Heard,
     LinkLost,
     PeerSilent,
+    PullNow,
     Started,
     TimerFired,
     Unwatch,
@@ -32,7 +33,7 @@ from pivot.core.messages import (
     Welcome,
 )
 from pivot.core.node import ALIVE, GREET, RETRY, NodeBehaviour, State
-from pivot.core.notices import PeerDown, PeerRefused, PeerUp
+from pivot.core.notices import CaughtUp, PeerDown, PeerRefused, PeerUp
 from pivot.core.questions import (
     Confirm,
     Confirmed,
@@ -133,6 +134,20 @@ def test_a_node_greets_its_leader_when_storage_has_told_it_where_it_is() -> None
     assert subscribe == [Subscribe(collection=USERS, epoch=A, cursor=5)]
 
 
+@pytest.mark.parametrize("told_first", [True, False])
+def test_a_node_that_is_not_to_greet_by_itself_does_when_it_is_told_to(told_first: bool) -> None:
+    config = Config(auto_sync_on_start=False, knobs=KNOBS)
+    node = NodeBehaviour(actor="node", upstream=LEADER, collections=(USERS,), config=config)
+    run(node, Started())
+    if told_first:
+        assert run(node, PullNow()) == []
+        assert only(sent(run(node, Answer(1, described()))), Hello)
+    else:
+        assert run(node, Answer(1, described())) == []
+        assert only(sent(run(node, PullNow())), Hello)
+    assert node.state is State.GREETING
+
+
 def test_a_node_asks_storage_again_when_it_was_too_busy() -> None:
     node = NodeBehaviour(actor="node", upstream=LEADER, collections=(USERS,), config=Config(knobs=KNOBS))
     run(node, Started())
@@ -169,12 +184,24 @@ def test_a_late_welcome_counts() -> None:
     assert node.state is State.LIVE
 
 
-def test_a_collection_that_is_not_led_there_is_reported_and_stays_silent() -> None:
+def test_a_collection_that_is_not_led_there_is_reported_once_and_stays_silent() -> None:
     node = greeting()
-    effects = run(node, welcome(USERS))
-    assert notices(effects)[1:] == [PeerRefused(LEADER, "collection 'settings' is not led there")]
+    run(node, welcome(USERS))
     assert run(node, received(page(5, collection=SETTINGS))) == []
-    assert {body.collection for body in only(sent(run(node, TimerFired(ALIVE))), Ack)} == {USERS}
+    effects = run(node, TimerFired(ALIVE))
+    assert {body.collection for body in only(sent(effects), Ack)} == {USERS}
+    assert notices(effects) == [PeerRefused(LEADER, "collection 'settings' is not led there")]
+    assert notices(run(node, TimerFired(ALIVE))) == []
+
+
+def test_a_leader_with_two_stores_welcomes_twice_and_both_are_followed() -> None:
+    node = greeting(cluster="ours")
+    run(node, welcome(USERS))
+    assert {body.collection for body in only(sent(run(node, welcome(SETTINGS, USERS))), Subscribe)} == {SETTINGS}
+    effects = run(node, TimerFired(ALIVE))
+    assert {body.collection for body in only(sent(effects), Ack)} == {USERS, SETTINGS}
+    assert notices(effects) == []
+    assert run(node, welcome(SETTINGS, cluster="theirs")) == []
 
 
 @pytest.mark.parametrize(
@@ -348,3 +375,23 @@ def test_health_that_begins_again_is_told_of_a_live_leader() -> None:
 )
 def test_what_is_not_for_us_means_nothing(event: Event) -> None:
     assert run(live(), event) == []
+
+
+# Being told to pull --------------------------------------------------------------------------------------------------
+
+
+def test_a_live_node_that_is_told_to_pull_asks_for_what_is_new_offers_everything_and_says_when_it_is_here() -> None:
+    node = live()
+    effects = run(node, PullNow())
+    assert sent(effects) == [Subscribe(USERS, A, 5), Subscribe(SETTINGS, A, 5)]
+    again = run(node, received(page(5, to=5), sender=LEADER))
+    assert CaughtUp(USERS) in notices(again)
+
+
+def test_a_node_that_waits_greets_its_leader_at_once_when_it_is_told_to_pull() -> None:
+    node = waiting()
+    effects = run(node, PullNow())
+    assert CancelTimer(RETRY) in effects
+    assert isinstance(one(sent(effects)), Hello)
+    assert node.state is State.GREETING
+    assert run(node, PullNow()) == []

@@ -4,7 +4,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from pivot.core.collection import Change, Place, PutRow, Retention, Row, SetFollower, SetPlace, SetRetention
-from pivot.core.store import CONFLICTS_MAX, UNREPLICATED, Resync
+from pivot.core.store import CONFLICTS_MAX, SPENT_MAX, UNREPLICATED, Resync
 from tests.core.builders import (
     OURS,
     SETTINGS,
@@ -227,6 +227,14 @@ def test_lost_updates_beyond_the_remembered_ones_are_told_again() -> None:
         assert store.conflict(Row(entry(stamp=stamp), 1), entry(stamp=2 * CONFLICTS_MAX, prev=0)) is not None
     assert store.conflict(Row(entry(stamp=1), 1), entry(stamp=2 * CONFLICTS_MAX, prev=0)) is not None
     assert store.conflict(Row(entry(stamp=CONFLICTS_MAX), 1), entry(stamp=2 * CONFLICTS_MAX, prev=0)) is None
+
+
+def test_the_oldest_stamps_that_were_given_up_are_forgotten() -> None:
+    store = opened()
+    for stamp in range(1, SPENT_MAX + 2):
+        store.spend(entry(stamp=stamp))
+    assert store.fresh_stamp(1, "users/a", above=0) == 1
+    assert store.fresh_stamp(2, "users/a", above=0) == SPENT_MAX + 2
 
 
 # Reading -------------------------------------------------------------------------------------------------------------

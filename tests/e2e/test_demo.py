@@ -11,6 +11,7 @@ import pytest
 
 from pivot.__main__ import run
 from pivot.replies import Item
+from pivot.types import JsonValue
 from simulator.experiment import demo
 from simulator.experiment.history import LedgerLine, Record
 from simulator.experiment.plan import Plan
@@ -102,7 +103,7 @@ def told(monkeypatch: pytest.MonkeyPatch) -> None:
     """The live half of the demo is one write that was not read back everywhere."""
 
     async def play(plan: Plan, _: object) -> LiveOutcome:
-        there = {"settings": Item(1, 0, "settings", "settings", STRANGE)}
+        there = {"settings": Item[JsonValue](1, 0, "settings", "settings", STRANGE)}
         return LiveOutcome(
             converged_s=0.5,
             tables={**dict.fromkeys(plan.members, there), "n1": {}},

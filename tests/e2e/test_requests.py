@@ -2,6 +2,7 @@
 
 import gzip
 import json
+import re
 from typing import Any
 
 import httpx
@@ -187,3 +188,34 @@ async def test_the_root_says_what_the_server_is_and_who_is_subscribed() -> None:
             pools = [{"key": "settings", "connections": 1}, {"key": "users/*", "connections": 1}]
             assert await root(url, "api=state") == {"pools": pools, "totalConnections": 2}
         assert await root(url, "api=filters") == {"paths": []}
+
+
+# The page ------------------------------------------------------------------------------------------------------------
+
+BROWSER = "text/html,application/xhtml+xml,application/xml;q=0.9,*/*;q=0.8"
+
+
+async def test_a_browser_gets_the_page_and_every_program_gets_json() -> None:
+    async with running(CONFIG) as url:
+        page = await ask(url, "GET", "/", Accept=BROWSER)
+        assert page.headers["content-type"] == "text/html; charset=utf-8"
+        assert "Accept" in page.headers["vary"]
+        for accept in ("application/json", "*/*", "application/json, text/html", "text/plain"):
+            assert (await ask(url, "GET", "/", Accept=accept)).json()["keys"] == []
+        assert (await ask(url, "GET", "/?api=keys", Accept=BROWSER)).json()["keys"] == []
+
+
+async def test_the_page_consists_of_files_of_this_server_and_may_load_and_run_nothing_else() -> None:
+    async with running(CONFIG) as url:
+        page = await ask(url, "GET", "/", Accept=BROWSER)
+        policy = page.headers["content-security-policy"]
+        assert "default-src 'none'" in policy
+        assert "unsafe" not in policy
+        assert page.headers["x-content-type-options"] == "nosniff"
+        assert not re.search(r"<script>|<style>| style=| on[a-z]+=|https?:", page.text)
+        loaded = re.findall(r'<(?:script|link)[^>]* (?:src|href)="(/[^"]*)"', page.text)
+        assert loaded == ["/_pivot/page.css", "/_pivot/page.js"]
+        for path, kind in zip(loaded, ("text/css", "text/javascript"), strict=True):
+            assert (await ask(url, "GET", path)).headers["content-type"] == f"{kind}; charset=utf-8"
+        script = (await ask(url, "GET", loaded[1])).text
+        assert not re.search(r"innerHTML|outerHTML|insertAdjacentHTML|document\.write|eval\(|import\b", script)

@@ -1,41 +1,20 @@
 """REST and WebSocket of one server, over real sockets, with our client and with raw requests."""
 
 import gc
-from collections.abc import AsyncGenerator
-from contextlib import asynccontextmanager
 from typing import Any
 
 import msgspec
 import pytest
 import trio
 
-from pivot.actors.entropy import SystemEntropy
-from pivot.actors.wallclock import system_clock
 from pivot.client import Client
 from pivot.config import Config, Key
-from pivot.engine.memory import MemoryEngine
 from pivot.errors import NotFoundError, RefusedError
-from pivot.server.server import Server
 from pivot.transport.http_client import HttpClient, Response
-from pivot.types import Epoch, StoreId
 from tests.contracts.hosts import read_until
+from tests.e2e.servers import running
 
 CONFIG = Config(keys=(Key("settings"), Key("users/*"), Key("box/*/things/*")))
-
-
-@asynccontextmanager
-async def running(config: Config = CONFIG) -> AsyncGenerator[str, None]:
-    entropy = SystemEntropy()
-    engine = MemoryEngine(store=StoreId(entropy.new_id()), epoch=Epoch(entropy.new_id()))
-    server = Server(config, engine=engine, wall=system_clock, entropy=entropy)
-    stop = trio.Event()
-    async with trio.open_nursery() as nursery:
-
-        async def run(*, task_status: trio.TaskStatus[str]) -> None:
-            await server.run("127.0.0.1:0", shutdown=stop.wait, task_status=task_status)
-
-        yield await nursery.start(run)
-        stop.set()
 
 
 async def request(url: str, method: str, path: str, body: bytes | None = None) -> Response:
@@ -50,7 +29,7 @@ def error_of(response: Response) -> str:
 
 
 async def test_a_replace_keeps_created_and_has_a_later_stamp() -> None:
-    async with running() as url, Client(url) as client:
+    async with running(CONFIG) as url, Client(url) as client:
         first = await client.set("settings", 1)
         created = await client.get("settings")
         assert (created.created, created.updated, created.index) == (first.stamp, 0, "settings")
@@ -61,7 +40,7 @@ async def test_a_replace_keeps_created_and_has_a_later_stamp() -> None:
 
 
 async def test_lists_are_newest_first_and_globs_may_stand_in_the_middle() -> None:
-    async with running() as url, Client(url) as client:
+    async with running(CONFIG) as url, Client(url) as client:
         for key in ("box/a/things/1", "box/b/things/2", "box/a/other/3"):
             await client.set(key, key)
         assert [item.path for item in await client.get_list("box/*/things/*")] == ["box/b/things/2", "box/a/things/1"]
@@ -69,7 +48,7 @@ async def test_lists_are_newest_first_and_globs_may_stand_in_the_middle() -> Non
 
 
 async def test_a_glob_delete_removes_what_matches_and_a_deleted_key_is_absent() -> None:
-    async with running() as url, Client(url) as client:
+    async with running(CONFIG) as url, Client(url) as client:
         pushed = await client.push("users/*", 1)
         await client.set("users/ann", 2)
         await client.delete(f"users/{pushed.index}")
@@ -84,7 +63,7 @@ async def test_a_glob_delete_removes_what_matches_and_a_deleted_key_is_absent() 
 
 
 async def test_a_key_of_no_collection_is_stored_here() -> None:
-    async with running() as url, Client(url) as client:
+    async with running(CONFIG) as url, Client(url) as client:
         await client.set("elsewhere/deep/down", [])
         assert (await client.get("elsewhere/deep/down")).data == []
         assert [key async for key in client.keys("deep")] == ["elsewhere/deep/down"]
@@ -115,6 +94,8 @@ async def test_a_key_of_no_collection_is_stored_here() -> None:
         ("POST", "/%2E%2E/x", b"1", 400, ".."),
         ("POST", "/_pivot/mine", b"1", 400, "_pivot"),
         ("GET", "/a%20b", None, 400, "a b"),
+        ("POST", "/a%0Ab", b"1", 400, "line break"),
+        ("GET", "/?api=info&limit=0", None, 400, "limit is '0'"),
         ("GET", "/absent", None, 404, "absent"),
         ("DELETE", "/absent", None, 404, "absent"),
         ("GET", "/_pivot/nope", None, 404, "there is no route /_pivot/nope"),
@@ -129,7 +110,7 @@ async def test_a_key_of_no_collection_is_stored_here() -> None:
 async def test_a_wrong_request_is_refused_with_one_line_and_changes_nothing(
     method: str, path: str, body: bytes | None, status: int, named: str
 ) -> None:
-    async with running() as url:
+    async with running(CONFIG) as url:
         response = await request(url, method, path, body)
         assert response.status == status, response
         assert named in error_of(response)
@@ -138,7 +119,7 @@ async def test_a_wrong_request_is_refused_with_one_line_and_changes_nothing(
 
 
 async def test_a_long_body_is_refused_with_the_same_words_when_it_does_not_say_its_length() -> None:
-    async with running() as url, await trio.open_tcp_stream("127.0.0.1", int(url.rpartition(":")[2])) as stream:
+    async with running(CONFIG) as url, await trio.open_tcp_stream("127.0.0.1", int(url.rpartition(":")[2])) as stream:
         await stream.send_all(b"POST /settings HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n")
         await stream.send_all(b"%x\r\n" % (2**20 + 1) + b"1" * (2**20 + 1))
         assert b"body has more than 1048576 bytes" in await read_until(stream, b"}")
@@ -150,7 +131,7 @@ async def next_state(states: Any) -> Any:
 
 
 async def test_a_subscriber_sees_the_state_now_and_after_each_change() -> None:
-    async with running() as url, Client(url) as client, client.watch("users/*") as states:
+    async with running(CONFIG) as url, Client(url) as client, client.watch("users/*") as states:
         assert await next_state(states) == []
         await client.set("users/ann", 1)
         (ann,) = await next_state(states)
@@ -161,7 +142,7 @@ async def test_a_subscriber_sees_the_state_now_and_after_each_change() -> None:
 
 
 async def test_a_subscriber_of_an_absent_key_sees_the_empty_object() -> None:
-    async with running() as url, Client(url) as client, client.watch("settings") as states:
+    async with running(CONFIG) as url, Client(url) as client, client.watch("settings") as states:
         assert await next_state(states) == {"created": 0, "updated": 0, "index": "", "data": {}}
         await client.set("settings", 3)
         assert (await next_state(states))["data"] == 3
@@ -169,7 +150,7 @@ async def test_a_subscriber_of_an_absent_key_sees_the_empty_object() -> None:
 
 async def test_the_last_state_reaches_every_subscriber_under_writes() -> None:
     writes = 200
-    async with running() as url, Client(url) as client, trio.open_nursery() as nursery:
+    async with running(CONFIG) as url, Client(url) as client, trio.open_nursery() as nursery:
         left, all_saw = 5, trio.Event()
 
         async def follow() -> None:
@@ -196,14 +177,14 @@ async def test_a_subscription_to_a_bad_pattern_is_refused_with_a_reason(
     monkeypatch: pytest.MonkeyPatch, pattern: str, named: str
 ) -> None:
     monkeypatch.setattr("pivot.client.check_pattern", str)  # a client that does not look itself
-    async with running() as url, Client(url) as client, client.watch(pattern) as states:
+    async with running(CONFIG) as url, Client(url) as client, client.watch(pattern) as states:
         with pytest.raises(RefusedError, match=named):
             await anext(states)
     gc.collect()  # a connection left open would be noticed here
 
 
 async def test_status_names_the_member_its_collections_and_its_durability() -> None:
-    async with running() as url, Client(url) as client:
+    async with running(CONFIG) as url, Client(url) as client:
         await client.set("users/ann", 1)
         status: Any = await client.status()
         assert (status["role"], status["durability"]) == ("pivot", "memory")
@@ -212,7 +193,7 @@ async def test_status_names_the_member_its_collections_and_its_durability() -> N
 
 
 async def test_a_refusal_carries_its_status_and_reason_to_the_client() -> None:
-    async with running() as url, Client(url) as client:
+    async with running(CONFIG) as url, Client(url) as client:
         with pytest.raises(RefusedError) as refused:
             await client.set("settings", "x" * (2**20 + 1))
         assert refused.value.status == 413

@@ -117,7 +117,7 @@ def test_a_change_costs_no_more_in_a_long_list(monkeypatch: pytest.MonkeyPatch) 
     made: list[str] = []
     real_item, real_hash = room.item, room._hash
 
-    def counted_item(one: Entry) -> Item:
+    def counted_item(one: Entry) -> Item[msgspec.Raw]:
         made.append(one.key)
         return real_item(one)
 

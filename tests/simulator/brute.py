@@ -143,6 +143,27 @@ def replicas(evidence: Evidence) -> Found:
     return found
 
 
+def reporting(evidence: Evidence) -> Found:
+    found: Found = set()
+    for member, key in {(each.member, each.entry.key) for each in evidence.outcome.observations.sightings}:
+        here = [
+            each for each in evidence.outcome.observations.sightings if (each.member, each.entry.key) == (member, key)
+        ]
+        for place in range(len(here) - 1):
+            one, other = here[place], here[place + 1]
+            a, b = one.entry, other.entry
+            unseen = b.prev is not None and b.prev < a.stamp and b.version > a.version
+            told = any(
+                (each.member, each.key, each.winner, each.loser) == (member, key, b.stamp, a.stamp)
+                for each in evidence.outcome.conflicts
+            )
+            if a.deleted and evidence.outcome.reached["tombstones collected"]:
+                continue
+            if one.life == other.life and not one.withdrawn and not other.withdrawn and unseen and not told:
+                found.add(("unreported loss", f"{member} {key}"))
+    return found
+
+
 def durability(evidence: Evidence) -> Found:
     found: Found = set()
     for reopening in evidence.outcome.observations.reopenings:

@@ -12,7 +12,7 @@ from simulator.experiment.checkers.evidence import Evidence
 from simulator.experiment.history import Kind, Record, final_stamps, ledger
 from simulator.experiment.losses import Losses
 from simulator.experiment.observer import Gauge, Observations, Reopening, Sighting
-from simulator.experiment.outcome import Outcome
+from simulator.experiment.outcome import LostUpdate, Outcome
 from simulator.experiment.plan import Plan
 from simulator.world.chance import START_NS
 from simulator.world.network import NetworkStatistics
@@ -30,7 +30,8 @@ def version(chance: random.Random, key: str = "") -> Entry:
     data = "" if deleted else str(chance.randint(0, 2))
     updated = 0 if created == stamp else stamp
     origin = StoreId(chance.choice(MEMBERS))
-    return Entry(key or chance.choice(KEYS), created, updated, data, deleted=deleted, prev=None, origin=origin)
+    prev = chance.choice((None, 0, START_NS + chance.randint(1, 8)))
+    return Entry(key or chance.choice(KEYS), created, updated, data, deleted=deleted, prev=prev, origin=origin)
 
 
 def table(chance: random.Random) -> Table:
@@ -40,7 +41,7 @@ def table(chance: random.Random) -> Table:
 def sighting(chance: random.Random, at_ns: int) -> Sighting:
     member = chance.choice(MEMBERS)
     withdrawn = chance.random() < 0.1
-    return Sighting(at_ns, member, 1, StoreId(member), version(chance), withdrawn=withdrawn)
+    return Sighting(at_ns, member, chance.choice((1, 1, 2)), StoreId(member), version(chance), withdrawn=withdrawn)
 
 
 def reopening(chance: random.Random, at_ns: int) -> Reopening:
@@ -136,10 +137,15 @@ def evidence(seed: int) -> Evidence:
             talk={"page": 1},
         ),
         losses=forgiven,
-        conflicts=0,
+        conflicts=tuple(
+            LostUpdate(chance.choice(MEMBERS), chance.choice(KEYS), START_NS + winner, START_NS + loser)
+            for winner in range(1, 9)
+            for loser in range(1, 9)
+            if chance.random() < 0.3
+        ),
         broken=tuple("bad" for _ in range(chance.choice((0, 0, 0, 1)))),
         crashes=tuple("bad" for _ in range(chance.choice((0, 0, 0, 1)))),
-        reached={},
+        reached={"tombstones collected": chance.choice((0, 0, 3))},
         leader="leader",
         potency={},
         settled=chance.random() < 0.8,

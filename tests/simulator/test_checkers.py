@@ -12,6 +12,7 @@ from simulator.experiment.checkers.evidence import Evidence
 from simulator.experiment.checkers.legality import invented, legality, uniqueness
 from simulator.experiment.checkers.quiescence import quiescence
 from simulator.experiment.checkers.replicas import monotonicity
+from simulator.experiment.checkers.reporting import unreported_losses
 from simulator.experiment.checkers.sessions import sessions
 from simulator.experiment.checkers.soundness import broken, crashes
 from simulator.experiment.checkers.staleness import staleness
@@ -64,6 +65,7 @@ PAIRS: dict[str, tuple[tuple[Checker, ...], Callable[[Evidence], brute.Found], W
     "uniqueness": ((uniqueness,), brute.uniqueness, key),
     "lost writes": ((lost_writes,), brute.survival, change),
     "replicas": ((monotonicity, resurrections), brute.replicas, at_member),
+    "reporting": ((unreported_losses,), brute.reporting, at_member),
     "durability": ((durability,), brute.durability, stamp),
     "sessions": ((sessions,), brute.sessions, session),
     "availability": ((availability,), brute.availability, operation),

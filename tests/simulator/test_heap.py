@@ -130,3 +130,28 @@ def test_any_mix_of_calls_and_cancellations_runs_like_a_sorted_list(plan: list[t
     run_all(heap)
     assert seen == [number for _, number in sorted(expected)]
     assert heap.statistics().pending == heap.statistics().dead == 0
+
+
+def test_an_interruption_happens_between_two_calls_and_is_none() -> None:
+    heap, seen = EventHeap(), list[str]()
+    for number in range(3):
+        heap.post_at(number, partial(seen.append, f"{number}"))
+
+    def interrupt() -> None:
+        seen.append(f"after {heap.executed} at {heap.now_ns}")
+        heap.take_next()
+
+    heap.interrupt(2, interrupt)
+    run_all(heap)
+    assert seen == ["0", "1", "after 2 at 1"]
+    assert heap.executed == 2
+
+
+def test_what_will_run_is_listed_in_order_without_what_was_cancelled() -> None:
+    heap, calls = EventHeap(), [partial(print, number) for number in range(4)]
+    for number, time_ns in enumerate((5, 1, 5, 3)):
+        timer = heap.call_at(time_ns, calls[number])
+        if number == 1:
+            timer.cancel()
+    assert heap.next_call() is calls[3]
+    assert heap.pending() == [(3, calls[3]), (5, calls[0]), (5, calls[2])]

@@ -65,6 +65,7 @@ SEEDS = {
     "absent_rows_stay": 0,
     "absent_rows_are_dropped": 1,
     "a_node_forgets_every_tombstone_when_it_hears_of_a_floor": 1,
+    "a_lost_update_is_not_reported": 0,
     "a_failed_commit_is_told_as_kept": 6,
     "a_failed_commit_stays_visible": 6,
     "a_batch_is_kept_by_half": 1,

@@ -10,13 +10,17 @@ from typing import get_args
 import pytest
 
 from pivot.actors.switchboard import Switchboard
-from pivot.core.effects import Effect
+from pivot.core.effects import Effect, Tell
+from pivot.core.events import Changed, Event
 from pivot.core.leading import Leading
+from pivot.core.node import NodeBehaviour
 from pivot.core.storage import StorageBehaviour
 from pivot.types import Now
-from simulator import Plan, Simulation, crash, draw, pause, restart, resume, write
+from simulator import Plan, Run, Simulation, crash, draw, pause, restart, resume, write
 from simulator.errors import SimulationDeadlockError, TooManyEventsError
-from simulator.experiment.world import Outcome, play
+from simulator.experiment.operations import Write
+from simulator.experiment.plan import Step
+from simulator.experiment.world import Outcome, at_once_max, play
 from simulator.runtimes import kernel
 from simulator.runtimes.base import Runtime, RuntimeName
 from simulator.world.divergence import first_divergence
@@ -129,6 +133,34 @@ def test_a_run_that_never_ends_is_stopped() -> None:
 
     with pytest.raises(TooManyEventsError, match=r"events number 1001 .* limit is 1000"):
         kernel.run(begin, max_events=1000)
+
+
+@on_both
+def test_members_that_keep_each_other_busy_at_one_instant_end_the_run_with_that_as_its_outcome(
+    runtime: RuntimeName, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    step = NodeBehaviour.step
+
+    def echo(node: NodeBehaviour, now: Now, event: Event) -> list[Effect]:
+        again = [Tell("node", event)] if isinstance(event, Changed) else []
+        return [*step(node, now, event), *again]
+
+    monkeypatch.setattr(NodeBehaviour, "step", echo)
+    plan = Plan(seed=1, nodes=1, steps=(Step(1.0, Write("n1", "settings", 1)),), safety_s=5.0)
+    run = Run.of(plan, runtime=runtime)
+    limit = at_once_max(plan)
+    assert run.verdict == "crash"
+    assert f"events at one instant number {limit + 1} at 1.0" in run.violations[0].sentence
+    assert f"the limit is {limit}" in run.violations[0].sentence
+
+
+def test_many_events_at_one_instant_are_not_taken_for_a_standstill_when_time_goes_on() -> None:
+    heap, seen = EventHeap(at_once_max=10), list[int]()
+    for number in range(95):
+        heap.post_at(number // 9, partial(seen.append, number))
+    while heap.run_next():
+        pass
+    assert seen == list(range(95))
 
 
 def test_a_plan_is_played_without_importing_trio() -> None:

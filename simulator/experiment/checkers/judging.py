@@ -21,6 +21,7 @@ from simulator.experiment.checkers.evidence import Evidence
 from simulator.experiment.checkers.legality import invented, legality, uniqueness
 from simulator.experiment.checkers.quiescence import quiescence
 from simulator.experiment.checkers.replicas import monotonicity
+from simulator.experiment.checkers.reporting import unreported_losses
 from simulator.experiment.checkers.sessions import sessions
 from simulator.experiment.checkers.soundness import broken, crashes
 from simulator.experiment.checkers.staleness import staleness
@@ -47,6 +48,7 @@ def check(plan: Plan, outcome: Outcome) -> tuple[Violation, ...]:
         *invented(evidence),
         *monotonicity(evidence),
         *sessions(evidence),
+        *unreported_losses(evidence),
         *broken(evidence),
         *availability(evidence),
         *bounded_memory(evidence),

@@ -20,7 +20,8 @@ STALE_HEARTBEATS: Final = 5.0
 GREETING_S: Final = 2.0
 """How long members may need to find each other at the start, on links with no latency."""
 ROWS_MIN: Final = 100
-"""Pages with room for fewer rows are many, overtake each other again and again, and each time a heartbeat goes by."""
+BYTES_MIN: Final = 2**16
+"""Pages with less room are many, overtake each other again and again, and each time a heartbeat goes by."""
 _CROSSINGS: Final = 6
 """Most links that are crossed on the way: subscription or push, page, and as much again for what was under way."""
 
@@ -29,7 +30,7 @@ def bound_s(plan: Plan) -> float | None:
     """How old a version may get in this plan's weather; None = there is no bound."""
     if any(isinstance(step.operation, Join) for step in plan.steps):
         return None  # who joins late has nothing until then
-    if plan.knobs.page_rows < ROWS_MIN:
+    if plan.knobs.page_rows < ROWS_MIN or plan.knobs.page_bytes < BYTES_MIN:
         return None
     if any(each.loss or each.corruption or each.reordering or each.bandwidth for each in plan.weathers()):
         return None

@@ -3,8 +3,10 @@
 Layer: simulator/experiment/mutants. Start at `MUTANTS`.
 """
 
+from contextlib import AbstractContextManager, nullcontext
 from typing import Final
 
+from simulator.errors import UnknownBugError
 from simulator.experiment.mutants import directed, machinery, ring, rules
 from simulator.experiment.mutants.mutant import Mutant
 
@@ -243,6 +245,12 @@ RULES: Final = (
         checkers=("resurrection", "broken", "convergence"),
         nemeses=("collect", "crash"),
     ),
+    Mutant(
+        plant=rules.a_lost_update_is_not_reported,
+        breaks="G8",
+        checkers=("unreported loss",),
+        nemeses=("partition",),
+    ),
 )
 """Rules of following, lives and collecting."""
 MACHINERY: Final = (
@@ -339,7 +347,7 @@ MACHINERY: Final = (
     ),
     Mutant(
         plant=machinery.reads_are_cached,
-        breaks="G5",
+        breaks="G4",
         checkers=("monotonic reads", "read your writes"),
     ),
     Mutant(
@@ -351,3 +359,17 @@ MACHINERY: Final = (
 """What carries the protocol."""
 MUTANTS: Final = RING + RULES + MACHINERY
 """All of them."""
+
+
+def planted_mutant(name: str) -> AbstractContextManager[object]:
+    """The mutant of this name, planted for as long as the block runs; of no name, none.
+
+    Raises:
+        UnknownBugError: there is no such mutant.
+    """
+    if not name:
+        return nullcontext()
+    for mutant in MUTANTS:
+        if mutant.name == name:
+            return mutant.planted()
+    raise UnknownBugError(name, f"known are {', '.join(mutant.name for mutant in MUTANTS)}")

@@ -130,8 +130,9 @@ def a_push_is_merged_whatever_its_sender_had_seen(seams: Seams, mark: Mark) -> N
 
     def merge_(store: Store, now: Now, to: ReplyTo, question: MergePushed) -> list[Effect]:
         floor = store[question.collection].peek_retention().floor
-        mark.note(question.seen < floor)
-        return merge(store, now, to, replace(question, seen=max(question.seen, floor)))
+        seen = floor if question.seen is None else question.seen
+        mark.note(seen < floor)
+        return merge(store, now, to, replace(question, seen=max(seen, floor)))
 
     seams.setattr(storage, "merge_pushed", merge_)
 
@@ -333,3 +334,16 @@ def the_floor_is_lost_at_a_restart(seams: Seams, mark: Mark) -> None:
         load(store, kept)
 
     seams.setattr(Store, "_load", load_)
+
+
+# Reporting -----------------------------------------------------------------------------------------------------------
+
+
+def a_lost_update_is_not_reported(seams: Seams, mark: Mark) -> None:
+    """Of two versions whose writers had not seen each other one is superseded, and nobody says so."""
+    conflict = Store.conflict
+
+    def find(store: Store, row: Row | None, entry: Entry) -> None:
+        mark.note(conflict(store, row, entry) is not None)
+
+    seams.setattr(Store, "conflict", find)

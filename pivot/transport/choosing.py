@@ -1,0 +1,109 @@
+"""ChoosingTransport: before each greeting, asks the leader what it speaks, and goes the way on which both agree.
+
+Layer: transport. A leader that speaks our own messages is reached by `HttpTransport`. Nothing else is ever sent to one
+that does not say so: the original would keep a greeting as the value of a key. Of a leader with which we agree on
+nothing our member hears a refusal, and it asks again later. Start at `ChoosingTransport.send`.
+"""
+
+from collections.abc import Collection, Iterable
+from typing import Final, final
+
+import trio
+
+from pivot.config import Way
+from pivot.core.messages import PROTOCOL, Envelope, Hello, Refused
+from pivot.errors import BadAnswerError, TransportError
+from pivot.transport.base import Receiver, Transport
+from pivot.transport.http_client import HttpClient
+from pivot.transport.version import Version, agree, ask_version
+from pivot.types import NO_EPOCH, Address, MemberId, StoreId
+
+ASK_S: Final = 5.0
+"""How long a leader may take to say what it speaks."""
+
+
+@final
+class ChoosingTransport:
+    """One member's way to its leaders, whatever they speak; everything else goes the native way.
+
+    Attributes:
+        spoken: leader -> what it said when it was last asked.
+    """
+
+    def __init__(
+        self, native: Transport, client: HttpClient, *, leaders: Iterable[Address], allowed: Collection[Way]
+    ) -> None:
+        """Begin without having asked anybody.
+
+        Args:
+            native: carries our own messages.
+            client: asks the leaders.
+            leaders: URLs of those we follow.
+            allowed: ways that may be gone.
+        """
+        self.spoken: dict[Address, Version] = {}
+        self._native = native
+        self._client = client
+        self._allowed = allowed
+        self._leaders = dict.fromkeys(leaders)
+        self._ways: dict[Address, Transport] = {}
+        self._asking: dict[Address, Envelope] = {}
+        self._receiver: Receiver | None = None
+        self._nursery: trio.Nursery | None = None
+
+    def attach(self, receiver: Receiver) -> None:
+        """See `Transport.attach`."""
+        self._receiver = receiver
+        self._native.attach(receiver)
+
+    def send(self, envelope: Envelope) -> None:
+        """See `Transport.send`; what is said to a leader before both have agreed is lost, but for the greeting."""
+        leader = envelope.target
+        if leader not in self._leaders:
+            self._native.send(envelope)
+        elif not isinstance(envelope.body, Hello):
+            way = self._ways.get(leader)
+            if way is not None:
+                way.send(envelope)
+        elif self._nursery is not None:
+            asking, self._asking[leader] = leader in self._asking, envelope
+            if not asking:
+                self._nursery.start_soon(self._greet, leader)
+
+    async def run(self, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
+        """Ask leaders until cancelled."""
+        async with trio.open_nursery() as nursery:
+            self._nursery = nursery
+            task_status.started()
+            try:
+                await trio.sleep_forever()
+            finally:
+                self._nursery = None
+
+    async def _greet(self, leader: Address) -> None:
+        """Ask a leader what it speaks, and bring it the newest greeting."""
+        assert self._receiver is not None, "attach comes before send"
+        self._ways.pop(leader, None)
+        reason, refusal = "", ""
+        try:
+            self.spoken[leader] = version = await ask_version(self._client, leader, timeout_s=ASK_S)
+            match agree(version, self._allowed):
+                case "native":
+                    self._ways[leader] = self._native
+                case _:
+                    refusal = f"protocol {version.protocol!r} of {version.package or 'that server'} is not spoken here"
+        except BadAnswerError as error:
+            refusal = str(error)
+        except TransportError as error:
+            reason = str(error)
+        finally:
+            hello = self._asking.pop(leader)
+        way = self._ways.get(leader)
+        if way is not None:
+            way.send(hello)
+        elif refusal:
+            body = Refused(refusal)
+            us = Address(hello.sender)
+            self._receiver.receive(Envelope(PROTOCOL, MemberId(leader), us, StoreId(""), NO_EPOCH, body), leader)
+        else:
+            self._receiver.link_lost(leader, reason)

@@ -1,0 +1,1 @@
+"""Exploration: all schedules of small plans, within bounds. Start at `explorer.explore`."""
