@@ -7,7 +7,7 @@ TYPE_CHECKING = False  # as in `typing`, which is not worth importing so early
 if TYPE_CHECKING:
     from pivot.client import Client, Written
     from pivot.config import ClientSettings, Config, Key, Knobs
-    from pivot.errors import NotRunningError, PivotError
+    from pivot.errors import NotRunningError, PivotError, RejectedError
     from pivot.replies import Item
     from pivot.server.instance import Instance, get_instance, setup
     from pivot.server.server import Server
@@ -23,6 +23,7 @@ __all__ = [
     "Knobs",
     "NotRunningError",
     "PivotError",
+    "RejectedError",
     "Server",
     "Storage",
     "Written",
@@ -40,6 +41,7 @@ _HOMES = {
     "Knobs": "pivot.config",
     "NotRunningError": "pivot.errors",
     "PivotError": "pivot.errors",
+    "RejectedError": "pivot.errors",
     "Server": "pivot.server.server",
     "Storage": "pivot.server.storage",
     "Written": "pivot.client",

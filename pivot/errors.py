@@ -8,6 +8,7 @@ Layer: bottom; imports nothing of ours.
     |   |-- BadKeyError              not a key, not a glob
     |   |-- BadValueError            not JSON we can keep
     |   |-- BadQueryError            a parameter of a request that cannot be
+    |   |-- RejectedError            a filter says no
     |   `-- NotRunningError          asked of something that does not run
     |-- PeerError                    a peer's fault: its message is refused, nothing changed
     |   |-- BadEnvelopeError         malformed, oversized, duplicate fields
@@ -68,6 +69,10 @@ class BadQueryError(MisuseError):
 
     def __init__(self, name: str, value: str, allowed: str) -> None:
         super().__init__(f"parameter {name} is {value[:40]!r}, allowed is {allowed}")
+
+
+class RejectedError(MisuseError):
+    """A filter does not want it; raise it in a filter to refuse, with the reason."""
 
 
 class NotRunningError(MisuseError):

@@ -46,6 +46,7 @@ from pivot.core.questions import (
     Restamp,
     Result,
     Wipe,
+    Withdraw,
 )
 from pivot.core.resync import Resync
 from pivot.types import Address, Epoch, Now
@@ -55,8 +56,8 @@ PENDING_MAX: Final = 64
 
 
 Step: TypeAlias = Literal[
-    "describe", "wipe", "page", "resync", "floor", "reset", "outbox", "confirm", "restamp", "compare", "mend",
-    "peers", "glimpse", "give",
+    "describe", "wipe", "page", "resync", "floor", "reset", "outbox", "confirm", "restamp", "withdraw", "compare",
+    "mend", "peers", "glimpse", "give",
 ]  # fmt: skip
 
 
@@ -280,6 +281,9 @@ class Following:
         ahead = tuple(row for row in answer.rejected if row.ahead)
         if ahead:
             effects += self._ask(Restamp(self.path, ahead), "restamp")
+        final = tuple(row for row in answer.rejected if row.final)
+        if final:
+            effects += self._ask(Withdraw(self.path, answer.epoch, final), "withdraw")
         return effects + self._ask(Confirm(self.path, answer.epoch, answer.acks), "confirm", answer.ordinal)
 
     def _offer_all(self, now: Now) -> list[Effect]:

@@ -171,7 +171,7 @@ class Leading:
     def push(self, event: Received, push: Push) -> list[Effect]:
         """Let storage merge what a node offers."""
         purpose = ForPush(self.path, Address(event.sender), push.ordinal)
-        return [*self.asks.ask(MergePushed(self.path, push.cursor, push.entries), purpose)]
+        return [*self.asks.ask(MergePushed(self.path, push.cursor, push.entries, push.refused), purpose)]
 
     def compare(self, event: Received, digest: Digest) -> list[Effect]:
         """A node that should be equal to us is not: read what differs."""

@@ -12,6 +12,8 @@ ever deleted because it is absent, but at the end of a re-sync, which is the one
 Start at `merge_page`.
 """
 
+from typing import Final
+
 from msgspec.structs import replace
 
 from pivot.core.collection import ClearAcks, Collection, DropRow, Place, PutRow, Row, SetPlace, SetRetention
@@ -33,10 +35,14 @@ from pivot.core.questions import (
     ReplyTo,
     Restamp,
     Wipe,
+    Withdraw,
 )
 from pivot.core.store import Store
 from pivot.errors import ClockAheadError
 from pivot.types import Now
+
+INSTEAD_BYTES_MAX: Final = 2**20
+"""About the most bytes of what we have in an answer to rows that a filter does not want."""
 
 
 def merge_pushed(store: Store, now: Now, to: ReplyTo, question: MergePushed) -> list[Effect]:
@@ -54,6 +60,7 @@ def merge_pushed(store: Store, now: Now, to: ReplyTo, question: MergePushed) -> 
         return decision.effects(Missed(retention.floor, retention.collected))
     acks: list[RowAck] = []
     rejected: list[RowRejected] = []
+    refused, size = {row.key: row for row in question.refused}, 0
     for entry in question.entries:
         row = collection.peek(entry.key)
         stranger = store.stranger(collection, entry)
@@ -61,7 +68,17 @@ def merge_pushed(store: Store, now: Now, to: ReplyTo, question: MergePushed) -> 
         perhaps_deleted = ""
         if question.seen is None and row is None and not entry.deleted and entry.stamp <= retention.collected:
             perhaps_deleted = f"stamp {entry.stamp} is not above {retention.collected}: it may have been deleted since"
-        refusal = stranger or ahead or perhaps_deleted
+        unwanted = refused.get(entry.key) if row is None or supersedes(entry, row.entry) else None
+        undecided = "" if unwanted is None or unwanted.final else unwanted.reason
+        refusal = stranger or ahead or perhaps_deleted or undecided
+        if not refusal and unwanted is not None:
+            decision.lean_on(collection, entry.key)
+            size += 0 if row is None else len(row.entry.data)
+            if size > INSTEAD_BYTES_MAX and rejected:
+                continue  # not answered: it comes again
+            rejected.append(_final(entry, row, unwanted.reason))
+            decision.report(Rejected(entry.key, unwanted.reason))
+            continue
         if refusal:
             rejected.append(
                 RowRejected(entry.key, fingerprint(entry), refusal, bool(ahead), row.entry.stamp if row else 0)
@@ -75,6 +92,12 @@ def merge_pushed(store: Store, now: Now, to: ReplyTo, question: MergePushed) -> 
             decision.stage(PutRow(collection.path, row))
         acks.append(RowAck(entry.key, fingerprint(entry), row.seq))
     return decision.effects(Merged(tuple(acks), tuple(rejected)))
+
+
+def _final(entry: Entry, row: Row | None, reason: str) -> RowRejected:
+    """A filter does not want a version, and its writer is to have what we have."""
+    instead, seq, held = (None, 0, 0) if row is None else (row.entry, row.seq, row.entry.stamp)
+    return RowRejected(entry.key, fingerprint(entry), reason, held=held, final=True, instead=instead, seq=seq)
 
 
 def merge_page(store: Store, now: Now, to: ReplyTo, question: MergePage) -> list[Effect]:
@@ -210,6 +233,26 @@ def restamp(store: Store, now: Now, to: ReplyTo, question: Restamp) -> list[Effe
     place = replace(collection.peek_place(), cursor=0)
     decision.stage(SetPlace(collection.path, place))
     return decision.effects(Position(place, applied=True))
+
+
+def withdraw(store: Store, now: Now, to: ReplyTo, question: Withdraw) -> list[Effect]:
+    """As a node: what our leader will not take leaves the outbox, for what the leader has; its writer hears of it.
+
+    The one case in which a version that was acknowledged here gives way to an earlier one.
+    """
+    collection = store[question.collection]
+    decision = Decision(store, to)
+    for refused in question.rejected if question.epoch == collection.peek_place().epoch else ():
+        row, instead = collection.peek(refused.key), refused.instead
+        if row is None or row.acked is not None or fingerprint(row.entry) != refused.fingerprint:
+            continue
+        if instead is None:
+            drop(decision, collection, row, refused.reason)
+        elif instead.key == refused.key:
+            _ahead(store, now, instead)
+            decision.take(instead, acked=refused.seq)
+            decision.report(Withdrawn(refused.key, row.entry.stamp, refused.reason))
+    return decision.effects(Confirmed(len(decision.changes)))
 
 
 def drop(decision: Decision, collection: Collection, row: Row, reason: str) -> None:

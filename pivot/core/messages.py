@@ -180,13 +180,24 @@ class Gone(msgspec.Struct, frozen=True, gc=False, tag="gone", tag_field="type", 
     collected: Number
 
 
-class Push(msgspec.Struct, frozen=True, gc=False, tag="push", tag_field="type", forbid_unknown_fields=True):
+class RowRefused(msgspec.Struct, frozen=True, gc=False, array_like=True, forbid_unknown_fields=True):
+    """A filter of the leader does not want this key's version, and why; if it is not final, it may come again."""
+
+    key: str
+    reason: str
+    final: bool = True
+
+
+class Push(
+    msgspec.Struct, frozen=True, gc=False, tag="push", tag_field="type", forbid_unknown_fields=True, omit_defaults=True
+):
     """Versions that the leader has not confirmed.
 
     Attributes:
         ordinal: the sender's number of this push, so that the answer says which one it answers.
         epoch: the leader's life the sender believes in when it builds the push.
         cursor: how much of that life it had seen.
+        refused: those that filters of the leader do not want; what the sender says here does not count.
     """
 
     collection: str
@@ -194,6 +205,7 @@ class Push(msgspec.Struct, frozen=True, gc=False, tag="push", tag_field="type", 
     epoch: Epoch
     cursor: Number
     entries: tuple[Entry, ...]
+    refused: tuple[RowRefused, ...] = ()
 
 
 class RowAck(msgspec.Struct, frozen=True, gc=False, array_like=True, forbid_unknown_fields=True):
@@ -213,6 +225,9 @@ class RowRejected(msgspec.Struct, frozen=True, gc=False, array_like=True, forbid
         reason: why, one line.
         ahead: whether its stamp is too far in the leader's future; then it may come again under another.
         held: stamp of the version of the key that the leader holds; 0 = none.
+        final: whether it will not be taken however often it comes: a filter does not want it.
+        instead: what the leader holds, when it is final; None = nothing.
+        seq: the leader's number of that.
     """
 
     key: str
@@ -220,6 +235,9 @@ class RowRejected(msgspec.Struct, frozen=True, gc=False, array_like=True, forbid
     reason: str
     ahead: bool = False
     held: Number = 0
+    final: bool = False
+    instead: Entry | None = None
+    seq: Number = 0
 
 
 class PushAck(msgspec.Struct, frozen=True, gc=False, tag="push_ack", tag_field="type", forbid_unknown_fields=True):

@@ -9,7 +9,7 @@ import msgspec
 
 from pivot.core.collection import FeedSlice, Follower, Place, Retention, Row
 from pivot.core.entry import Entry
-from pivot.core.messages import RowAck, RowRejected
+from pivot.core.messages import RowAck, RowRefused, RowRejected
 from pivot.types import Epoch, StoreId
 
 
@@ -123,6 +123,7 @@ class MergePushed(msgspec.Struct, frozen=True, gc=False):
     collection: str
     seen: int | None
     entries: tuple[Entry, ...]
+    refused: tuple[RowRefused, ...] = ()
 
 
 class Merged(msgspec.Struct, frozen=True, gc=False):
@@ -255,6 +256,14 @@ class Restamp(msgspec.Struct, frozen=True, gc=False):
     rejected: tuple[RowRejected, ...]
 
 
+class Withdraw(msgspec.Struct, frozen=True, gc=False):
+    """Our leader, in its life `epoch`, will not take these versions: have what it has instead."""
+
+    collection: str
+    epoch: Epoch
+    rejected: tuple[RowRejected, ...]
+
+
 class Collect(msgspec.Struct, frozen=True, gc=False):
     """Note who follows our feed and how far, and drop tombstones that all of them have."""
 
@@ -361,13 +370,7 @@ class StoreInfo(msgspec.Struct, frozen=True, gc=False):
 
 
 class Failed(msgspec.Struct, frozen=True, gc=False):
-    """The question was not answered.
-
-    Attributes:
-        code: "storage" = the disk refused, certainly not written; "busy" = a mailbox was full, certainly not written;
-            "stopped" = the actor ended before it was known.
-        reason: one line for people.
-    """
+    """The question was not answered: after "storage" and "busy" nothing was written, after "stopped" it is unknown."""
 
     code: str
     reason: str
@@ -381,7 +384,7 @@ Question: TypeAlias = (
     | ReadFeed | ReadOutbox | ReadForPeer  # -> FeedSlice
     | MergePushed  # -> Merged or Missed
     | MergePage | MergeResync | MergeFromPeer | FollowEpoch | HearFloor | Restamp | Wipe  # -> Position
-    | Confirm | MendBuckets  # -> Confirmed
+    | Confirm | Withdraw | MendBuckets  # -> Confirmed
     | Collect | ConfirmFollowers | Decommission  # -> Retained
     | CompareDigest  # -> Digested
     | ReadBuckets  # -> Buckets

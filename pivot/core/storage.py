@@ -12,7 +12,7 @@ nobody is ever told of a version that a power cut could take back.
     MergePushed                           rows that are greater than ours                     merging
     MergePage, MergeResync                rows (confirmed), our place; absent rows at an end  merging
     FollowEpoch, Wipe                     confirmations, our place; everything                merging
-    Confirm, Restamp                      confirmations; rows that were ahead of every clock  merging
+    Confirm, Restamp, Withdraw            confirmations; rows ahead of every clock; refused   merging
     MergeFromPeer                         rows that are greater than ours                     sharing
     Collect, ConfirmFollowers,            tombstones, followers, our floor                    collecting
       Decommission, HearFloor
@@ -34,7 +34,7 @@ from pivot.core.decision import Decision
 from pivot.core.effects import Effect, Reply, Report, Tell
 from pivot.core.events import Asked, Changed, CommitFailed, Committed, Event
 from pivot.core.mending import compare_digest, mend_buckets, read_buckets
-from pivot.core.merging import confirm, follow_epoch, merge_page, merge_pushed, merge_resync, restamp, wipe
+from pivot.core.merging import confirm, follow_epoch, merge_page, merge_pushed, merge_resync, restamp, wipe, withdraw
 from pivot.core.notices import StorageRefused
 from pivot.core.patching import patched
 from pivot.core.questions import (
@@ -69,6 +69,7 @@ from pivot.core.questions import (
     Restamp,
     Result,
     Wipe,
+    Withdraw,
     Written,
 )
 from pivot.core.sharing import merge_from_peer, read_for_peer
@@ -135,6 +136,8 @@ class StorageBehaviour:
                 return wipe(store, to, question)
             case Confirm() as question:
                 return confirm(store, to, question)
+            case Withdraw() as question:
+                return withdraw(store, now, to, question)
             case Restamp() as question:
                 return restamp(store, now, to, question)
             case Collect() as question:

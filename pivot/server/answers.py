@@ -21,6 +21,7 @@ from pivot.errors import (
     MailboxBusyError,
     NotRunningError,
     PivotError,
+    RejectedError,
     StorageError,
 )
 from pivot.transport.http_server import JSON, error_response
@@ -35,6 +36,7 @@ _STATUS: Final[dict[type[PivotError], HTTPStatus]] = {
     BadQueryError: HTTPStatus.BAD_REQUEST,
     BadValueError: HTTPStatus.BAD_REQUEST,
     MailboxBusyError: HTTPStatus.TOO_MANY_REQUESTS,
+    RejectedError: HTTPStatus.BAD_REQUEST,
     NotRunningError: HTTPStatus.SERVICE_UNAVAILABLE,
     StorageError: HTTPStatus.SERVICE_UNAVAILABLE,
     ActorStoppedError: HTTPStatus.GATEWAY_TIMEOUT,

@@ -25,9 +25,12 @@ from pivot.core.entry import Entry
 from pivot.core.patching import VALUE_BYTES_MAX
 from pivot.core.questions import CollectionInfo, Merged, MergePushed
 from pivot.errors import BadKeyError, BadQueryError
+from pivot.legacy.activities import Activities
 from pivot.legacy.objects import OBJECT_BYTES, base_of, entry_of, tombstone_of
+from pivot.legacy.rest import NOT_FOUND_TEXT, ORIGINATOR_HEADER
 from pivot.paths import check_key, is_glob, matches
-from pivot.server.answers import ASK_DEADLINE_S, answering_errors, json_response
+from pivot.server.answers import ASK_DEADLINE_S, answering_errors, argument, json_response
+from pivot.server.desk import Desk
 from pivot.server.encoding import read_value
 from pivot.server.items import item
 from pivot.server.pulling import Puller
@@ -35,16 +38,13 @@ from pivot.server.stores import Stores
 from pivot.transport.http_server import error_response
 from pivot.transport.version import VERSION_PATH, our_version
 
-ORIGINATOR_HEADER: Final = "X-Pivot-Originator"
-"""Who made a write, `ip:port`."""
-NOT_FOUND_TEXT: Final = "storage: not found"
-"""What the original answers, with status 500, for a single key that has no entry; its nodes rely on it."""
 _ORIGINATOR = re.compile(r"[A-Za-z0-9_.:\[\]-]{1,255}", re.ASCII)
 _DIGITS_MAX: Final = 19
 
 
-def add_cluster_routes(app: QuartTrio, stores: Stores, puller: Puller) -> None:
+def add_cluster_routes(app: QuartTrio, desk: Desk, puller: Puller, activities: Activities) -> None:
     """Serve peers of the original."""
+    stores = desk.stores
 
     @app.get(VERSION_PATH)
     async def say_version() -> Response:
@@ -52,7 +52,7 @@ def add_cluster_routes(app: QuartTrio, stores: Stores, puller: Puller) -> None:
 
     _add_triggers(app, stores, puller)
     if "2.0" in stores.config.protocols:
-        _add_data(app, stores)
+        _add_data(app, desk, activities)
 
 
 def _add_triggers(app: QuartTrio, stores: Stores, puller: Puller) -> None:
@@ -75,12 +75,16 @@ def _add_triggers(app: QuartTrio, stores: Stores, puller: Puller) -> None:
         return Response(b"", status=HTTPStatus.OK)
 
 
-def _add_data(app: QuartTrio, stores: Stores) -> None:
+def _add_data(app: QuartTrio, desk: Desk, activities: Activities) -> None:
+    stores = desk.stores
+
     @app.get("/_pivot/activity/<path:name>")
     @answering_errors
     async def activity(name: str) -> Response:
         path = _collection(stores, name)
-        return _unknown(name) if path is None else json_response({"lastEntry": (await _info(stores, path)).newest})
+        if path is None:
+            return _unknown(name)
+        return json_response({"lastEntry": activities.of(path, (await _info(stores, path)).newest)})
 
     @app.get("/_pivot/pivot/<path:name>")
     @answering_errors
@@ -103,7 +107,7 @@ def _add_data(app: QuartTrio, stores: Stores) -> None:
             return _unknown(key)
         writer = _originator()
         body = await read_value(VALUE_BYTES_MAX + OBJECT_BYTES)
-        return await _merge(stores, path, entry_of(body, key=key, writer=writer))
+        return await _merge(desk, path, entry_of(body, key=key, writer=writer))
 
     @app.delete("/_pivot/pivot/<path:key_and_time>")
     @answering_errors
@@ -116,12 +120,14 @@ def _add_data(app: QuartTrio, stores: Stores) -> None:
         path = _home(stores, key)
         if path is None:
             return _unknown(key)
-        return await _merge(stores, path, tombstone_of(key, int(time), writer=_originator()))
+        return await _merge(desk, path, tombstone_of(key, int(time), writer=_originator()))
 
 
-async def _merge(stores: Stores, path: str, entry: Entry) -> Response:
+async def _merge(desk: Desk, path: str, entry: Entry) -> Response:
     """Merge one version of a peer, which cannot say what it had seen."""
-    merged = await Ref(stores.of(path)).ask(MergePushed(path, None, (entry,)), deadline_s=ASK_DEADLINE_S)
+    leads = not desk.stores.config.upstreams()[path]
+    question = MergePushed(path, None, (entry,), desk.filters.pushed([entry]) if leads else ())
+    merged = await Ref(desk.stores.of(path)).ask(question, deadline_s=ASK_DEADLINE_S)
     assert isinstance(merged, Merged), merged
     if not merged.rejected:
         return Response(b"", status=HTTPStatus.OK)
@@ -141,10 +147,10 @@ def _wanted(stores: Stores, puller: Puller) -> tuple[str, ...]:
     Raises:
         BadQueryError: it names no collection.
     """
-    name = request.args.get("key", "")
+    name = argument("key") or ""
     if not name:
         return puller.followed
-    path = _collection(stores, name) or _home(stores, name)
+    path = _collection(stores, name) or (None if is_glob(name) else _home(stores, name))
     if path is None:
         raise BadQueryError("key", name, "a collection: " + ", ".join(stores.config.collections())[:200])
     return tuple({path} & {*puller.followed})

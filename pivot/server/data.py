@@ -18,10 +18,10 @@ from pivot.core.questions import Written
 from pivot.errors import BadQueryError
 from pivot.paths import check_key, check_list, check_pattern, is_glob, last_segment
 from pivot.server.answers import answering_errors, argument, json_response
+from pivot.server.desk import Desk
 from pivot.server.encoding import read_value
-from pivot.server.items import item
 from pivot.server.stores import Stores
-from pivot.transport.http_server import error_response
+from pivot.transport.http_server import JSON, error_response
 
 STAMP_HEADER: Final = "X-Pivot-Stamp"
 """Response header of a write: the stamp it was given, ns; two writes compare by it."""
@@ -30,13 +30,14 @@ ACK_TIMEOUT_S: Final = 5.0
 ACK_TIMEOUT_S_MAX: Final = 60.0
 
 
-def add_data_routes(app: QuartTrio, stores: Stores) -> None:
+def add_data_routes(app: QuartTrio, desk: Desk) -> None:
     """Serve the keys of one server."""
+    stores = desk.stores
 
     @app.post("/<path:key>")
     @answering_errors
     async def post(key: str) -> Response:
-        write = stores.push if is_glob(key) else stores.put
+        write = desk.push if is_glob(key) else desk.put
         check_list(key) if is_glob(key) else check_key(key)
         patience_s = _ack_timeout_s(stores, key)
         value = canonical(await read_value(VALUE_BYTES_MAX))
@@ -47,22 +48,20 @@ def add_data_routes(app: QuartTrio, stores: Stores) -> None:
     async def patch(key: str) -> Response:
         check_key(key)
         patience_s = _ack_timeout_s(stores, key)
-        written = await stores.patch(key, canonical(await read_value(VALUE_BYTES_MAX)))
+        written = await desk.patch(key, canonical(await read_value(VALUE_BYTES_MAX)))
         return await _written(stores, written, patience_s) if written.keys else _absent(key)
 
     @app.get("/<path:key>")
     @answering_errors
     async def get(key: str) -> Response:
-        found = await stores.read(check_pattern(key))
-        if is_glob(key):
-            return json_response([item(entry) for entry in found])
-        return json_response(item(found[0])) if found else _absent(key)
+        found = await desk.read(check_pattern(key))
+        return _absent(key) if found is None else Response(found + b"\n", content_type=JSON)
 
     @app.delete("/<path:key>")
     @answering_errors
     async def delete(key: str) -> Response:
         patience_s = _ack_timeout_s(stores, check_pattern(key))
-        result = await stores.remove(key)
+        result = await desk.remove(key)
         if not result.keys and not is_glob(key):
             return _absent(key)
         if await _confirmed(stores, result, patience_s):

@@ -27,6 +27,7 @@ import trio
 
 from pivot.core.entry import Entry
 from pivot.paths import is_glob, matches
+from pivot.server.shown import Show, ShownView
 from pivot.server.view import Operation, View
 
 QUEUE_FRAMES_MAX: Final = 1000
@@ -35,6 +36,8 @@ QUEUE_BYTES_MAX: Final = 8 * 2**20
 
 Load = Callable[[str], Awaitable[Iterable[Entry]]]
 """Reads the live entries of a key or glob; may fail."""
+ShowOf = Callable[[str], Show | None]
+"""What filters make of the entries of a key or glob; None = they are shown as they are."""
 
 
 class Frame(msgspec.Struct, frozen=True):
@@ -104,7 +107,7 @@ class _Watched:
     """
 
     def __init__(self) -> None:
-        self.view: View | None = None
+        self.view: View | ShownView | None = None
         self.pending: dict[str, Entry] = {}
         self.subscribers: dict[Subscriber, None] = {}
         self.users = 0
@@ -120,13 +123,15 @@ class Hub:
         closed: whether the server stops; there are no more frames then.
     """
 
-    def __init__(self, load: Load) -> None:
+    def __init__(self, load: Load, show_of: ShowOf = lambda _: None) -> None:
         """Begin without views.
 
         Args:
             load: reads the state of a pattern; whatever is published after it was called need not be in it.
+            show_of: says how a pattern is shown.
         """
         self.closed = False
+        self._show_of = show_of
         self._load = load
         self._keys: dict[str, _Watched] = {}
         self._globs: dict[str, _Watched] = {}
@@ -188,7 +193,8 @@ class Hub:
         try:
             async with watched.loading:
                 if watched.view is None:
-                    watched.view = View(pattern, await self._load(pattern))
+                    entries, show = await self._load(pattern), self._show_of(pattern)
+                    watched.view = View(pattern, entries) if show is None else ShownView(show, entries)
             # From here to the registration nothing else runs.
             _flush(watched)
             if watched.view.version != version:
@@ -211,17 +217,20 @@ def _flush(watched: _Watched) -> None:
     if view is None or not watched.pending:
         return
     pending, watched.pending = watched.pending, {}
-    operations = view.update(pending.values())
-    if not operations:
+    changed = view.update(pending.values())
+    if not changed:
         return
     watched.snapshot = None
     if watched.subscribers:
-        frame = msgspec.json.encode(Frame(snapshot=False, version=view.version, data=operations))
+        if isinstance(changed, bool):
+            frame = _snapshot(watched, view)
+        else:
+            frame = msgspec.json.encode(Frame(snapshot=False, version=view.version, data=changed))
         for subscriber in watched.subscribers:
             subscriber.offer(frame)
 
 
-def _snapshot(watched: _Watched, view: View) -> bytes:
+def _snapshot(watched: _Watched, view: View | ShownView) -> bytes:
     if watched.snapshot is None:
         frame = Frame(snapshot=True, version=view.version, data=msgspec.Raw(view.state()))
         watched.snapshot = msgspec.json.encode(frame)

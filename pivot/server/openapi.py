@@ -12,18 +12,24 @@ from importlib.metadata import version
 from typing import Any, Final, TypeAlias
 
 import msgspec
+from prometheus_client import CONTENT_TYPE_PLAIN_0_0_4
 from quart import Response
 from quart_trio import QuartTrio
 
+from pivot.core.clock import STAMP_MAX
+from pivot.legacy.objects import Object
 from pivot.paths import KEY_BYTES_MAX
+from pivot.replies import Item
 from pivot.server.answers import json_response
 from pivot.server.backup import BACKUP_PATH
-from pivot.server.items import AnyItem
 from pivot.server.operating import LostUpdate
-from pivot.server.root import PAGE_KEYS_MAX, PAGE_MAX, Filters, Info, KeysPage, State
+from pivot.server.probes import Ready
+from pivot.server.root import PAGE_KEYS_MAX, PAGE_MAX, FiltersInfo, Info, KeysPage, State
+from pivot.server.roster import NodeStatus
 from pivot.server.status import Status
 from pivot.transport.http import NDJSON
 from pivot.transport.http_server import JSON
+from pivot.transport.version import VERSION_PATH, Version
 
 Answer: TypeAlias = Any
 """A type that msgspec can describe, or several of which it is one; a media type; or None when there is no body."""
@@ -54,7 +60,7 @@ class Route(msgspec.Struct, frozen=True):
 
     Attributes:
         method: in lower case.
-        path: parameters in braces, which `_PARAMETERS` knows by name, or by method and name.
+        path: parameters in braces, which `_PARAMETERS` knows by name, or by method, path and name.
         summary: what it does.
         answers: status -> what the body is. 500 and what `_ALWAYS` has go without saying.
         query: names of its query parameters.
@@ -72,12 +78,12 @@ class Route(msgspec.Struct, frozen=True):
 _WRITE: Final = {202: Unconfirmed, 400: Refusal, 413: Refusal, 415: Refusal}
 _READ: Final = {400: Refusal}
 _ABSENT: Final = {404: Refusal}
+_FOUND: Final = (Item[msgspec.Raw], list[Item[msgspec.Raw]])
 _CONFIRMED: Final = ("ack", "timeout")
 ROUTES: Final = (
-    Route("get", "/", "Names of entries, or what the server is", {200: (KeysPage, Info, State, Filters), **_READ},
+    Route("get", "/", "Names of entries, or what the server is", {200: (KeysPage, Info, State, FiltersInfo), **_READ},
           query=("api", "page", "limit", "filter")),
-    Route("get", "/{key}", "An entry, or those that a glob matches",
-          {200: (AnyItem, list[AnyItem]), **_READ, **_ABSENT}),
+    Route("get", "/{key}", "An entry, or those that a glob matches", {200: _FOUND, **_READ, **_ABSENT}),
     Route("post", "/{key}", "Create or replace an entry, or push one to a list", {200: Written, **_WRITE},
           query=_CONFIRMED, body=msgspec.Raw),
     Route("patch", "/{key}", "Merge an object into an entry", {200: Written, **_WRITE, **_ABSENT},
@@ -88,6 +94,21 @@ ROUTES: Final = (
     Route("get", "/_pivot/conflicts", "The newest lost updates, oldest first", {200: list[LostUpdate]}),
     Route("post", "/_pivot/followers/complete", "The known followers are all there are", {204: None}),
     Route("delete", "/_pivot/followers/{store}", "This store will not come back", {204: None, **_ABSENT}),
+    Route("get", VERSION_PATH, "What it speaks", {200: Version}),
+    Route("get", "/_pivot/pivot", "Pull from our leaders now", {200: None, **_READ}, query=("key",)),
+    Route("get", "/_pivot/synchronize/pivot", "Likewise", {200: None, **_READ}, query=("key",)),
+    Route("get", "/_pivot/synchronize/node", "Pull, and give them what they lack", {200: None, **_READ}),
+    Route("get", "/_pivot/activity/{name}", "Greatest stamp of a collection", {200: dict[str, int], **_ABSENT}),
+    Route("get", "/_pivot/pivot/{key}", "All entries of a collection, oldest first, or its one",
+          {200: _FOUND, 500: "text/plain", **_ABSENT}),
+    Route("post", "/_pivot/pivot/{key}", "Merge a version of an entry", {200: None, **_WRITE, **_ABSENT, 409: Refusal},
+          body=Object),
+    Route("delete", "/_pivot/pivot/{key}/{time}", "Merge a deletion as of that time, ns",
+          {200: None, **_READ, **_ABSENT, 409: Refusal}),
+    Route("get", "/_pivot/health/nodes", "Registered nodes, at a leader", {200: list[NodeStatus]}),
+    Route("get", "/_pivot/live", "Whether it turns", {200: dict[str, bool]}),
+    Route("get", "/_pivot/ready", "Whether it serves", {200: Ready, 503: Ready}),
+    Route("get", "/_pivot/metrics", "Numbers for Prometheus", {200: CONTENT_TYPE_PLAIN_0_0_4}),
     Route("get", BACKUP_PATH, "Everything it holds", {200: NDJSON}),
     Route("get", "/_pivot/openapi.json", "This document", {200: dict[str, msgspec.Raw]}),
 )  # fmt: skip
@@ -105,10 +126,15 @@ def _text(grammar: str) -> _Schema:
 
 
 _PARAMETERS: Final[dict[str, _Schema]] = {
-    "get key": _text(_PATTERN),
-    "post key": _text(f"{_KEY}|{_LIST}"),
-    "patch key": _text(_KEY),
-    "delete key": _text(_PATTERN),
+    "get /{key} key": _text(_PATTERN),
+    "post /{key} key": _text(f"{_KEY}|{_LIST}"),
+    "patch /{key} key": _text(_KEY),
+    "delete /{key} key": _text(_PATTERN),
+    "post /_pivot/pivot/{key} key": _text(_KEY),
+    "time": {"type": "integer", "minimum": 1, "maximum": STAMP_MAX},
+    "delete /_pivot/pivot/{key}/{time} key": _text(_KEY),
+    "key": _text(_PATTERN),
+    "name": _text(_PATTERN),
     "store": {"type": "string", "minLength": 1},
     "api": {"enum": ["keys", "info", "state", "filters"]},
     "page": {"type": "integer", "minimum": 1, "maximum": PAGE_MAX},
@@ -157,13 +183,13 @@ def _operation(route: Route, schema_of: dict[str, _Schema]) -> _Schema:
                 "name": name,
                 "in": where,
                 "required": where == "path",
-                "schema": _PARAMETERS.get(f"{route.method} {name}") or _PARAMETERS[name],
+                "schema": _PARAMETERS.get(f"{route.method} {route.path} {name}") or _PARAMETERS[name],
             }
             for where, name in named
         ],
         "responses": {
             str(status): _response(status, answer, schema_of)
-            for status, answer in sorted({**route.answers, **_ALWAYS}.items())
+            for status, answer in sorted({**_ALWAYS, **route.answers}.items())
         },
     }
     if route.body is not None:

@@ -17,8 +17,9 @@ from quart_trio import QuartTrio
 from pivot.actors.ref import Ref
 from pivot.core.entry import Entry
 from pivot.core.questions import ConfirmFollowers, Decommission, Retained
+from pivot.replies import Item
 from pivot.server.answers import ASK_DEADLINE_S, answering_errors, json_response
-from pivot.server.items import AnyItem, item
+from pivot.server.items import item
 from pivot.server.status import StatusBoard
 from pivot.server.stores import Stores
 from pivot.transport.http_server import error_response
@@ -31,7 +32,7 @@ class Version(msgspec.Struct, frozen=True):
     stamp: int
     origin: StoreId
     deleted: bool
-    entry: AnyItem
+    entry: Item[msgspec.Raw]
 
 
 class LostUpdate(msgspec.Struct, frozen=True):

@@ -9,7 +9,6 @@ from typing import Final, final
 
 import trio
 
-from pivot.actors.member import Member
 from pivot.actors.ref import Ref
 from pivot.core.collection import FeedSlice
 from pivot.core.notices import CaughtUp, Notice
@@ -35,25 +34,15 @@ class _Rounds:
 
 @final
 class Puller:
-    """Pulls for one server."""
+    """Pulls for one server; whoever runs it lets it `hear` every notice."""
 
     def __init__(self, stores: Stores) -> None:
-        """Listen to the server's own member from now on, and to others when told so."""
+        """Begin with nothing under way."""
         self._stores = stores
-        self._upstreams: dict[str, Address] = {}
-        self._rounds: dict[Address, _Rounds] = {}
+        self._upstreams = {path: Address(url) for path, url in stores.config.upstreams().items() if url}
+        self._rounds = {url: _Rounds() for url in self._upstreams.values()}
         self._missing: dict[Address, dict[str, None]] = {}
-        self._arrived: dict[Address, trio.Event] = {}
-        self.listen(stores.own)
-
-    def listen(self, member: Member) -> None:
-        """Pull for this member, too."""
-        for path, url in member.config.upstreams().items():
-            if url:
-                self._upstreams[path] = Address(url)
-                self._rounds.setdefault(Address(url), _Rounds())
-                self._arrived.setdefault(Address(url), trio.Event())
-        member.on_notice(self._notice)
+        self._arrived = {url: trio.Event() for url in self._rounds}
 
     @property
     def followed(self) -> tuple[str, ...]:
@@ -66,9 +55,12 @@ class Puller:
         Raises:
             DeadlineError: not within `PULL_S`; names the leader.
         """
+        late: list[Address] = []
         async with trio.open_nursery() as nursery:
             for url in dict.fromkeys(self._upstreams[path] for path in paths):
-                nursery.start_soon(self._pull, url)
+                nursery.start_soon(self._pull, url, late)
+        if late:
+            raise DeadlineError(f"leader {late[0]} was not read to its end within {PULL_S:g} s")
 
     async def exchange(self, paths: Iterable[str]) -> None:
         """As `pull`, and the leaders have what this server had when it was called.
@@ -82,7 +74,7 @@ class Puller:
         if not await self._stores.wait_confirmed(unconfirmed, timeout_s=PULL_S):
             raise DeadlineError(f"{len(unconfirmed.keys)} entries were not all confirmed within {PULL_S:g} s")
 
-    async def _pull(self, url: Address) -> None:
+    async def _pull(self, url: Address, late: list[Address]) -> None:
         rounds = self._rounds[url]
         came = rounds.begun
         with trio.move_on_after(PULL_S):
@@ -93,16 +85,23 @@ class Puller:
                 await self._round(url)
                 rounds.ended = rounds.begun
                 return
-        raise DeadlineError(f"leader {url} was not read to its end within {PULL_S:g} s")
+        late.append(url)
 
     async def _round(self, url: Address) -> None:
-        paths = tuple(path for path, upstream in self._upstreams.items() if upstream == url)
-        self._missing[url], self._arrived[url] = dict.fromkeys(paths), trio.Event()
-        for member in self._stores.members:
-            member.pull(path for path in member.config.collections() if path in paths)
+        theirs = {
+            member: tuple(path for path in member.config.collections() if self._upstreams.get(path) == url)
+            for member in self._stores.members  # a storage that was not attached has nothing to pull
+        }
+        self._missing[url] = dict.fromkeys(path for its in theirs.values() for path in its)
+        self._arrived[url] = trio.Event()
+        if not self._missing[url]:
+            return
+        for member, its in theirs.items():
+            member.pull(its)
         await self._arrived[url].wait()
 
-    def _notice(self, notice: Notice) -> None:
+    def hear(self, notice: Notice) -> None:
+        """A member of the server has said something."""
         if isinstance(notice, CaughtUp) and notice.collection in self._upstreams:
             url = self._upstreams[notice.collection]
             missing = self._missing.get(url, {})

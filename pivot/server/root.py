@@ -19,6 +19,8 @@ from quart_trio import QuartTrio
 
 from pivot.errors import BadQueryError
 from pivot.server.answers import answering_errors, argument, json_response
+from pivot.server.desk import Desk
+from pivot.server.filters import FilterInfo, Filters
 from pivot.server.hub import Hub
 from pivot.server.page import page_response, wants_html
 from pivot.server.status import role_of
@@ -77,14 +79,17 @@ class State(msgspec.Struct, frozen=True):
     totalConnections: int  # noqa: N815 - the original's name
 
 
-class Filters(msgspec.Struct, frozen=True):
-    """Keys and globs that are filtered."""
+class FiltersInfo(msgspec.Struct, frozen=True):
+    """What is filtered: keys and globs, each once; every filter; and whether nothing else is served."""
 
     paths: tuple[str, ...]
+    filters: tuple[FilterInfo, ...]
+    static: bool
 
 
-def add_root_route(app: QuartTrio, stores: Stores, hub: Hub) -> None:
+def add_root_route(app: QuartTrio, desk: Desk, hub: Hub) -> None:
     """Serve `GET /` of one server."""
+    stores = desk.stores
 
     @app.get("/")
     @answering_errors
@@ -101,7 +106,7 @@ def add_root_route(app: QuartTrio, stores: Stores, hub: Hub) -> None:
                 pools = tuple(Pool(pattern, count) for pattern, count in hub.statistics().items())
                 return json_response(State(pools, sum(pool.connections for pool in pools)))
             case "filters":
-                return json_response(Filters(()))
+                return json_response(_filters(desk.filters))
             case other:
                 raise BadQueryError("api", other, "keys, info, state or filters")
 
@@ -117,6 +122,11 @@ def _info(stores: Stores) -> Info:
         keys=config.collections(),
         nodesKey=config.nodes_key,
     )
+
+
+def _filters(filters: Filters) -> FiltersInfo:
+    known = filters.known()
+    return FiltersInfo(tuple(dict.fromkeys(each.path for each in known)), known, filters.static)
 
 
 async def _keys(stores: Stores, page: int, limit: int) -> KeysPage:

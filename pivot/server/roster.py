@@ -23,8 +23,13 @@ from pivot.core.notices import Notice, PeerDown, PeerUp
 from pivot.core.peers import peer_address
 from pivot.core.questions import Entries, ListAll
 from pivot.errors import ActorError, DeadlineError, TransportError
+from pivot.legacy.activities import Activities
+from pivot.legacy.node import WEAKER, OriginalNode
+from pivot.legacy.objects import ORIGIN
+from pivot.legacy.rest import Rest
 from pivot.paths import matches
 from pivot.server.answers import ASK_DEADLINE_S
+from pivot.transport.choosing import ChoosingTransport
 from pivot.transport.http_client import HttpClient
 from pivot.transport.version import Version, agree, ask_version
 from pivot.types import Address, MemberId
@@ -51,6 +56,7 @@ class NodeStatus(msgspec.Struct, frozen=True):
         protocol: what it says that it speaks, `unknown` before.
         compatible: whether we can replicate with it; when not, it is left alone.
         native: whether it speaks our own messages.
+        weaker: what does not hold with it, since it does not.
         reason: why it is not healthy or not compatible; empty when it is both.
     """
 
@@ -60,6 +66,7 @@ class NodeStatus(msgspec.Struct, frozen=True):
     protocol: str = UNKNOWN
     compatible: bool = False
     native: bool = False
+    weaker: tuple[str, ...] = ()
     reason: str = "not asked yet"
 
 
@@ -70,6 +77,7 @@ class _Node:
     Attributes:
         status: what we show.
         member: how it calls itself; empty = it has not said.
+        link: ends what stands for it among our followers, when it speaks "2.0" and that runs.
         due_s: when it is asked next, on Trio's clock; infinite while it is being asked.
         checked_s: when it was asked last.
     """
@@ -77,6 +85,7 @@ class _Node:
     def __init__(self, status: NodeStatus) -> None:
         self.status = status
         self.member = MemberId("")
+        self.link: trio.CancelScope | None = None
         self.due_s = -inf
         self.checked_s = -inf
 
@@ -85,17 +94,24 @@ class _Node:
 class Roster:
     """Watches the nodes that are registered under the nodes key, and those that we were told of, if we lead."""
 
-    def __init__(self, member: Member, client: HttpClient) -> None:
+    def __init__(
+        self, member: Member, client: HttpClient, transport: ChoosingTransport, activities: Activities
+    ) -> None:
         """Listen to a member from now on.
 
         Args:
             member: the leader.
             client: asks the nodes.
+            transport: brings to those that speak "2.0" what our member says to them.
+            activities: what we say to them of our collections.
         """
         config = member.config
         self._extra = dict.fromkeys(map(Address, config.extra_node_urls))
         self._member = member
         self._client = client
+        self._transport = transport
+        self._activities = activities
+        self._led = tuple(path for path, upstream in config.upstreams().items() if not upstream)
         self._nodes_key = config.nodes_key if config.upstreams().get(config.nodes_key) == "" else ""
         self._networks = tuple(map(ip_network, config.node_networks))
         self._protocols = config.protocols
@@ -135,7 +151,7 @@ class Roster:
                 for address, node in self._nodes.items():
                     if node.due_s <= now_s:
                         node.due_s = inf
-                        nursery.start_soon(self._check, address, node)
+                        nursery.start_soon(self._check, address, node, nursery)
                 next_s = min((node.due_s for node in self._nodes.values()), default=inf)
                 with trio.move_on_at(next_s):
                     await self._woken.wait()
@@ -193,12 +209,15 @@ class Roster:
             entries = found.entries
         addresses = (peer_address(entry.data, self._networks) for entry in entries)
         registered = dict.fromkeys([*self._extra, *(address for address in addresses if address is not None)])
-        self._nodes = {
-            address: self._nodes.get(address) or _Node(NodeStatus(address.removeprefix("http://")))
-            for address in list(registered)[: self._nodes_max]
-        }
+        before, self._nodes = self._nodes, {}
+        for address in list(registered)[: self._nodes_max]:
+            known = before.pop(address) if address in before else None
+            self._nodes[address] = known or _Node(NodeStatus(address.removeprefix("http://")))
+        for node in before.values():
+            if node.link is not None:
+                node.link.cancel()
 
-    async def _check(self, address: Address, node: _Node) -> None:
+    async def _check(self, address: Address, node: _Node, nursery: trio.Nursery) -> None:
         """Ask a node what it speaks, and call it when it should follow us and does not."""
         async with self._limiter:
             before = node.status
@@ -213,12 +232,16 @@ class Roster:
                 self._learn(node, version)
                 if node.status.native and node.member not in (*self._up, self._member.id):
                     await self._call(address)
+                elif node.status.compatible and not node.status.native and node.link is None:
+                    node.link = trio.CancelScope()
+                    nursery.start_soon(self._lead, address, node, node.link)
         node.due_s = trio.current_time() + self._check_s
         self._woken.set()
 
     def _learn(self, node: _Node, version: Version) -> None:
         way = agree(version, self._protocols)
-        node.member = MemberId("" if version.native is None else version.native.member)
+        named = ORIGIN + node.status.address if version.native is None else version.native.member
+        node.member = MemberId(named)
         node.status = replace(
             node.status,
             healthy=True,
@@ -226,8 +249,25 @@ class Roster:
             protocol=version.protocol,
             compatible=way is not None,
             native=way == "native",
+            weaker=WEAKER if way == "2.0" else (),
             reason="" if way else f"protocol {version.protocol!r} is not spoken here",
         )
+
+    async def _lead(self, address: Address, node: _Node, scope: trio.CancelScope) -> None:
+        """Keep a node that speaks "2.0" in step until it fails; the next check begins anew."""
+        name = Address(ORIGIN + node.status.address)
+        rest = Rest(self._client, address, writer=node.status.address)
+        link = OriginalNode(rest, self._member, self._led, self._activities)
+        self._transport.admit(name, link)
+        with scope:
+            try:
+                await link.run()
+            except TransportError as error:
+                node.status = replace(node.status, healthy=False, lastCheck=self._time(), reason=str(error))
+        self._transport.dismiss(name)
+        node.link = None
+        node.due_s = min(node.due_s, trio.current_time() + self._check_s)
+        self._woken.set()
 
     async def _call(self, address: Address) -> None:
         """Have a node come to us; whether it does shows when it says hello."""

@@ -9,7 +9,6 @@ whole, it does not leave a server that answers 200. Start at `Running.run`.
 
 import inspect
 import logging
-from collections import ChainMap
 from collections.abc import Awaitable, Callable, Iterable
 from contextlib import suppress
 from functools import partial
@@ -32,14 +31,20 @@ from pivot.core.entry import Entry
 from pivot.core.notices import CaughtUp, Notice
 from pivot.engine.base import StorageEngine
 from pivot.errors import BadKeyError, DeadlineError
+from pivot.legacy.activities import Activities
+from pivot.legacy.leader import OriginalLeader
+from pivot.legacy.rest import Rest
 from pivot.paths import overlap
 from pivot.server.afterwards import AfterWrites
 from pivot.server.answers import ASK_DEADLINE_S
 from pivot.server.backup import add_backup_route
 from pivot.server.cluster import add_cluster_routes
 from pivot.server.data import add_data_routes
+from pivot.server.desk import Desk
 from pivot.server.encoding import add_encoding
+from pivot.server.filters import Filters
 from pivot.server.hub import Hub
+from pivot.server.limits import Janitor
 from pivot.server.openapi import add_openapi_route
 from pivot.server.operating import add_operator_routes
 from pivot.server.page import add_page_routes
@@ -48,6 +53,7 @@ from pivot.server.pulling import Puller
 from pivot.server.registering import register
 from pivot.server.root import add_root_route
 from pivot.server.roster import Roster
+from pivot.server.shown import Show
 from pivot.server.status import StatusBoard
 from pivot.server.statusfeed import STATUS_KEY, StatusFeed
 from pivot.server.storage import Storage
@@ -58,7 +64,6 @@ from pivot.transport.hosting import host
 from pivot.transport.http import POST_BYTES_MAX, HttpTransport
 from pivot.transport.http_client import HttpClient
 from pivot.transport.http_server import add_transport_routes, error_response
-from pivot.transport.version import Version
 from pivot.types import Address, MemberId
 
 GRACE_S: Final = 0.5
@@ -89,6 +94,7 @@ class Running:
         wall: WallClock,
         entropy: Entropy,
         listeners: Iterable[Callable[[Notice], None]],
+        filters: Filters,
     ) -> None:
         """Prepare.
 
@@ -98,6 +104,7 @@ class Running:
             wall: its wall clock.
             entropy: its chance.
             listeners: called with every notice; may grow.
+            filters: what judges clients and nodes; may grow.
         """
         self.url = ""
         self._config = config
@@ -117,24 +124,28 @@ class Running:
         self._transports: list[HttpTransport] = []
         self._choosing: list[ChoosingTransport] = []
         self._elsewhere: dict[str, HttpTransport] = {}
-        self._spoken = ChainMap[Address, Version]()
-        self.hub = Hub(self._entries)
+        self._filters = filters
+        self.hub = Hub(self._entries, self._show_of)
         keys = tuple(key for key in config.keys if key.database in (None, storage))
+        self._activities = Activities()
+        self._advertised = ""
         own = self._member(_part(config, keys, config.nodes_key), self._name)
         self._own_transport = self._transports[0]
         self._storage = storage
         self._engine = storage.engine(entropy)
         self.stores = Stores(config, own, storage)
-        self.roster = Roster(own, self._client)
+        self.roster = Roster(own, self._client, self._choosing[0], self._activities)
         self.puller = Puller(self.stores)
         self.board = StatusBoard(
             self.stores,
             roster=self.roster,
-            spoken=self._spoken,
+            transports=self._choosing,
             durability=self._engine.durability,
             peers_max=config.knobs.peers_max,
         )
         self.stores.before_reads.append(self.before_read)
+        self._desk = Desk(self.stores, filters, wall)
+        self._janitor = Janitor(self.stores, filters.limits, wall)
         self._status = StatusFeed(self.board, wall, deadline_s=ASK_DEADLINE_S)
         self._nodes_known = trio.Event()
         self.app = self._web()
@@ -143,10 +154,16 @@ class Running:
         """A member that runs one storage, connected to everything here."""
         leaders = tuple(Address(url) for url in config.upstreams().values() if url)
         transport = HttpTransport(self._client, leaders=leaders, silence_s=config.knobs.silence_s_max)
-        choosing = ChoosingTransport(transport, self._client, leaders=leaders, allowed=config.protocols)
+
+        def stand_in(leader: Address, nursery: trio.Nursery) -> OriginalLeader:
+            rest = Rest(self._client, leader, writer=leader, originator=lambda: self._advertised)
+            return OriginalLeader(rest, member, nursery=nursery)
+
+        choosing = ChoosingTransport(
+            transport, self._client, original=stand_in, leaders=leaders, allowed=config.protocols
+        )
         self._transports.append(transport)
         self._choosing.append(choosing)
-        self._spoken.maps.append(choosing.spoken)
         member = Member(
             config,
             member=MemberId(name),
@@ -203,6 +220,7 @@ class Running:
             for storage in attached:
                 await self.start(storage)
             nursery.start_soon(self.hub.run)
+            nursery.start_soon(self._janitor.run)
             nursery.start_soon(self.roster.run)
             nursery.start_soon(self._status.run, self.hub)
             for hook in on_start:
@@ -210,8 +228,8 @@ class Running:
             async with trio.open_nursery() as web:
                 self.url = await web.start(partial(host, self.app, listen, shutdown=wind_down, grace_s=grace_s))
                 if advertise:
-                    address = self.url.removeprefix("http://") if advertise == "auto" else advertise
-                    nursery.start_soon(partial(register, self.stores, address, known=self._nodes_known))
+                    self._advertised = self.url.removeprefix("http://") if advertise == "auto" else advertise
+                    nursery.start_soon(partial(register, self.stores, self._advertised, known=self._nodes_known))
                 task_status.started(self.url)
             with trio.move_on_after(grace_s) as patience:
                 for hook in reversed(tuple(on_stop)):
@@ -246,26 +264,27 @@ class Running:
         await self._nursery.start(self._choosing[-1].run)
         await self._live(member, storage, storage.engine(self._entropy))
         self.board.listen(member)
-        self.puller.listen(member)
         self._elsewhere.update((key.path, transport) for key in keys)
         self.stores.add((key.path for key in keys), member, storage)
 
     async def _live(self, member: Member, storage: Storage, engine: StorageEngine) -> None:
         """Let a member run its storage until we stop."""
         assert self._nursery is not None, "the server runs"
-        afterwards = AfterWrites(storage.after_writes)
-        member.watch(afterwards.written)
+        for hooks in (storage.after_writes, self._filters.after_writes):
+            afterwards = AfterWrites(hooks)
+            member.watch(afterwards.written)
+            self._nursery.start_soon(afterwards.run)
+        member.watch(self._janitor.written)
         await self._nursery.start(run_member, member, engine)
-        self._nursery.start_soon(afterwards.run)
 
     def _web(self) -> QuartTrio:
         app = QuartTrio("pivot")
         app.config["MAX_CONTENT_LENGTH"] = POST_BYTES_MAX  # what Quart keeps of a body; routes look closer: `read_body`
         app.url_map.merge_slashes = False
-        add_transport_routes(app, self._own_transport, self._elsewhere)
+        add_transport_routes(app, self._own_transport, self._elsewhere, judge=self._filters.pushed)
         add_backup_route(app, self.stores.own)
         add_operator_routes(app, self.stores, self.board)
-        add_cluster_routes(app, self.stores, self.puller)
+        add_cluster_routes(app, self._desk, self.puller, self._activities)
         add_probe_routes(app, self.board, self.roster, self._own_transport)
         add_page_routes(app)
         add_openapi_route(app)
@@ -288,18 +307,22 @@ class Running:
             return error_response(HTTPStatus(error.code or 500), error.description or "no reason given")
 
         add_encoding(app)
-        add_root_route(app, self.stores, self.hub)
-        add_data_routes(app, self.stores)
+        add_root_route(app, self._desk, self.hub)
+        add_data_routes(app, self._desk)
         add_subscription_routes(app, self.hub, self._wall)
         return app
 
     async def _entries(self, pattern: str) -> tuple[Entry, ...]:
         """What a subscription to a key or glob begins with."""
-        return (await self._status.entry(),) if pattern == STATUS_KEY else await self.stores.read(pattern)
+        return (await self._status.entry(),) if pattern == STATUS_KEY else await self._desk.watched(pattern)
+
+    def _show_of(self, pattern: str) -> Show | None:
+        return None if pattern == STATUS_KEY else self._desk.show(pattern)
 
     def _notice(self, notice: Notice) -> None:
         if isinstance(notice, CaughtUp) and notice.collection == self._config.nodes_key:
             self._nodes_known.set()
+        self.puller.hear(notice)
         for listener in tuple(self._listeners):
             listener(notice)
 

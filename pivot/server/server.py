@@ -25,6 +25,7 @@ from pivot.core.questions import Written as Stored
 from pivot.errors import BadValueError, NotFoundError, NotRunningError, UnreachableError, root_reason
 from pivot.paths import check_key, check_list, check_pattern, is_glob, last_segment
 from pivot.replies import Item
+from pivot.server.filters import Filters
 from pivot.server.running import GRACE_S, Hook, Running
 from pivot.server.storage import Storage
 from pivot.server.watches import watching
@@ -44,6 +45,7 @@ class Server:
         config: what it replicates and with whom; nothing, before `setup`.
         attached: storages that start with it, beside its own.
         notices: called with everything people want to know of it.
+        filters: what clients may do, and what is changed on the way.
     """
 
     def __init__(
@@ -60,6 +62,7 @@ class Server:
         self.config = Config()
         self.attached: list[Storage] = []
         self.notices: list[Callable[[Notice], None]] = []
+        self.filters = Filters()
         self._wall = wall
         self._entropy = entropy or SystemEntropy()
         self._on_start: list[Hook] = []
@@ -149,7 +152,12 @@ class Server:
         if self._running is not None:
             raise NotRunningError(f"the server runs already, at {self._running.url}; it can run once at a time")
         running = self._running = Running(
-            self.config, self.storage, wall=self._wall, entropy=self._entropy, listeners=self.notices
+            self.config,
+            self.storage,
+            wall=self._wall,
+            entropy=self._entropy,
+            listeners=self.notices,
+            filters=self.filters,
         )
         run = partial(
             running.run,

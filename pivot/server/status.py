@@ -4,7 +4,7 @@ Layer: server. Start at `StatusBoard.status`.
 """
 
 from collections import deque
-from collections.abc import Mapping
+from collections.abc import Sequence
 from typing import final
 
 import msgspec
@@ -26,9 +26,11 @@ from pivot.core.notices import (
 )
 from pivot.core.questions import CollectionInfo
 from pivot.core.store import CONFLICTS_MAX
+from pivot.legacy.leader import WEAKER
 from pivot.server.roster import NodeStatus, Roster, rfc3339
 from pivot.server.stores import Stores
-from pivot.transport.version import Version, agree
+from pivot.transport.choosing import ChoosingTransport
+from pivot.transport.version import agree
 from pivot.types import Address, Epoch, StoreId
 
 
@@ -85,6 +87,7 @@ class Status(msgspec.Struct, frozen=True):
         last_error: newest refusal, rejection or storage error; empty = none.
         syncedKeys: what is replicated.
         collections: each in numbers, the last one is what is not replicated.
+        weaker: leaders that speak only the protocol of the original, and what does not hold with each.
         lags: how far those that have a leader are behind it.
         peers: everybody it knows.
         readingFrom: other nodes that it reads from while a leader of its is away.
@@ -108,6 +111,7 @@ class Status(msgspec.Struct, frozen=True):
     last_error: str
     syncedKeys: tuple[str, ...]  # noqa: N815 - the original's name
     collections: tuple[CollectionInfo, ...]
+    weaker: dict[Address, tuple[str, ...]]
     lags: tuple[Lag, ...]
     peers: tuple[PeerStatus, ...]
     readingFrom: tuple[Address, ...]  # noqa: N815 - like the original's
@@ -119,21 +123,27 @@ class StatusBoard:
     """Remembers what the notices of a member said."""
 
     def __init__(
-        self, stores: Stores, *, roster: Roster, spoken: Mapping[Address, Version], durability: str, peers_max: int
+        self,
+        stores: Stores,
+        *,
+        roster: Roster,
+        transports: Sequence[ChoosingTransport],
+        durability: str,
+        peers_max: int,
     ) -> None:
         """Listen to the server's own member from now on, and to others when told so.
 
         Args:
             stores: whose status it is.
             roster: the nodes that are registered with it.
-            spoken: leader -> what it said that it speaks, when that is known.
+            transports: know what its leaders speak; may grow.
             durability: of its engine.
             peers_max: most peers that are remembered; the oldest is forgotten.
         """
         self._stores = stores
         self._member = stores.own
         self._roster = roster
-        self._spoken = spoken
+        self._transports = transports
         self._durability = durability
         self._peers_max = peers_max
         self._peers: dict[Address, PeerStatus] = {}
@@ -215,7 +225,8 @@ class StatusBoard:
         info = await self._stores.describe(deadline_s=deadline_s)
         config = self._stores.config
         leader = self._peers.get(Address(config.cluster_url))
-        version = self._spoken.get(Address(config.cluster_url))
+        said = (each.spoken.get(Address(config.cluster_url)) for each in self._transports)
+        version = next((each for each in said if each is not None), None)
         return Status(
             role=role_of(config),
             member=self._member.id,
@@ -234,11 +245,16 @@ class StatusBoard:
             last_error=self._last_error,
             syncedKeys=config.collections(),
             collections=info.collections,
+            weaker=self._weaker(),
             lags=tuple(self._lag(each) for each in info.collections if each.follows),
             peers=self.peers(),
             readingFrom=tuple(peer for peers in self._reading_from.values() for peer in peers),
             mailboxes=self._mailboxes(),
         )
+
+    def _weaker(self) -> dict[Address, tuple[str, ...]]:
+        leaders = dict.fromkeys(Address(url) for url in self._stores.config.upstreams().values() if url)
+        return {url: WEAKER for url in leaders if any(each.way_to(url) == "2.0" for each in self._transports)}
 
     def _mailboxes(self) -> dict[str, MailboxStatistics]:
         own, *others = self._stores.members

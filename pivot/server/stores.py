@@ -103,14 +103,22 @@ class Stores:
         Raises:
             PivotError: see `Ref.ask` and `of`.
         """
-        members = self.matching(pattern) if is_glob(pattern) else [self.of(pattern)]
+        members = self._keepers(pattern)
         await before_read(self.before_reads, pattern)
         for member in members:
             await before_read(self._storages[member].before_reads, pattern)
+        return await self.entries(pattern)
+
+    async def entries(self, pattern: str) -> tuple[Entry, ...]:
+        """As `read`, and nobody hears of it."""
+        members = self._keepers(pattern)
         found = [entry for member in members for entry in await self._read(member, pattern)]
         if len(members) > 1:
             found.sort(key=lambda entry: (-entry.created, entry.key))
         return tuple(found)
+
+    def _keepers(self, pattern: str) -> list[Member]:
+        return self.matching(pattern) if is_glob(pattern) else [self.of(pattern)]
 
     async def _read(self, member: Member, pattern: str) -> tuple[Entry, ...]:
         question = ListAll(pattern) if is_glob(pattern) else Get(pattern)
@@ -164,8 +172,7 @@ class Stores:
 
     async def remove(self, pattern: str) -> Written:
         """Delete an entry, or all that a glob matches; in each storage it is one commit."""
-        members = self.matching(pattern) if is_glob(pattern) else [self.of(pattern)]
-        done = [await _write(member, Remove(pattern)) for member in members]
+        done = [await _write(member, Remove(pattern)) for member in self._keepers(pattern)]
         return Written(
             tuple(key for written in done for key in written.keys),
             tuple(stamp for written in done for stamp in written.stamps),

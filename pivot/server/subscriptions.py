@@ -7,8 +7,8 @@ Layer: server. Frames are binary, UTF-8 JSON:
     ws://host/pivot/status     the same, of the status; looked at once a second
     ws://host/                 the server's clock now and every second, ns since the Unix epoch, decimal
 
-Close codes: 1001 the server stops; 1008 no such subscription; 1013 did not keep up, or storage does not answer now:
-come again. Start at `add_subscription_routes`.
+Close codes: 1001 the server stops; 1008 no such subscription, or a filter refuses it; 1013 did not keep up, or storage
+does not answer now: come again. Start at `add_subscription_routes`.
 """
 
 from collections.abc import Awaitable, Callable
@@ -19,7 +19,7 @@ from quart import websocket
 from quart_trio import QuartTrio
 
 from pivot.actors.wallclock import WallClock
-from pivot.errors import BadKeyError, PivotError
+from pivot.errors import BadKeyError, PivotError, RejectedError
 from pivot.paths import check_pattern
 from pivot.server.hub import Hub, Subscriber
 from pivot.server.statusfeed import STATUS_KEY
@@ -61,6 +61,8 @@ def add_subscription_routes(app: QuartTrio, hub: Hub, wall: WallClock) -> None:
         try:
             async with hub.subscribed(pattern, websocket.args.get("v", "")) as subscriber:
                 await _until_gone(lambda: _feed(subscriber))
+        except RejectedError as error:
+            await _close(CLOSE_BAD_KEY, str(error))
         except PivotError as error:
             await _close(CLOSE_TRY_AGAIN, str(error))
 

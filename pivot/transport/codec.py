@@ -11,7 +11,7 @@ from typing import Any, Final
 import msgspec
 
 from pivot.core.digest import BUCKETS
-from pivot.core.entry import check_entry
+from pivot.core.entry import Entry, check_entry
 from pivot.core.messages import (
     COLLECTIONS_MAX,
     PROTOCOL,
@@ -119,8 +119,14 @@ def _check_body(envelope: Envelope) -> None:
     if isinstance(body, Page | Push | Repair | Glimpse):
         if len(body.entries) > ROWS_MAX:
             raise BadEnvelopeError(f"message has {len(body.entries)} rows, at most {ROWS_MAX} are allowed")
-        for entry in body.entries:
-            try:
-                check_entry(entry)
-            except PivotError as error:
-                raise BadEnvelopeError(str(error)) from None
+        _check_entries(body.entries)
+    if isinstance(body, PushAck):
+        _check_entries(tuple(row.instead for row in body.rejected if row.instead is not None))
+
+
+def _check_entries(entries: tuple[Entry, ...]) -> None:
+    for entry in entries:
+        try:
+            check_entry(entry)
+        except PivotError as error:
+            raise BadEnvelopeError(str(error)) from None

@@ -4,18 +4,21 @@ Layer: transport. Everything a peer sends is judged by the codec before it chang
 with the reason in one line.
 """
 
-from collections.abc import Mapping
+from collections.abc import Callable, Iterable, Mapping
 from http import HTTPStatus
 from typing import Final
 
 import msgspec
+from msgspec.structs import replace
 from quart import Response, request
 from quart_trio import QuartTrio
 from werkzeug.exceptions import RequestEntityTooLarge
 
 from pivot.config import NAME_MAX
-from pivot.core.messages import Envelope, Hello, Peek, Refused, Welcome
+from pivot.core.entry import Entry
+from pivot.core.messages import Envelope, Hello, Peek, Push, Refused, RowRefused, Welcome
 from pivot.errors import BadEnvelopeError, PeerError
+from pivot.legacy.objects import ORIGIN
 from pivot.transport.codec import decode
 from pivot.transport.http import ENVELOPES_PATH, NDJSON, PEEK_PATH, POST_BYTES_MAX, STREAM_PATH, HttpTransport, stream
 
@@ -60,17 +63,34 @@ def _judge(line: bytes) -> Envelope:
     """The envelope that a node wrote.
 
     Raises:
-        PeerError: see `decode`; or its sender is called like an address, which is what we call our leader.
+        PeerError: see `decode`; or its sender is called like an address, which is what we call our leader, or like
+            what stands for a peer of the original.
     """
     envelope = decode(line)
+    if envelope.sender.startswith(ORIGIN):
+        raise BadEnvelopeError(f"sender is {envelope.sender[:NAME_MAX]!r}, but names that begin so are not for peers")
     if not 0 < len(envelope.sender) <= NAME_MAX or "://" in envelope.sender:
         shown = envelope.sender[:NAME_MAX]
         raise BadEnvelopeError(f"sender is {shown!r}, it must be a name of 1 to {NAME_MAX} characters, no address")
     return envelope
 
 
+def _about(envelope: Envelope) -> tuple[str, ...]:
+    """The collections that an envelope is about."""
+    match envelope.body:
+        case Hello() as hello:
+            return hello.collections
+        case Welcome() | Refused():
+            return ()
+        case body:
+            return (body.collection,)
+
+
 def add_transport_routes(
-    app: QuartTrio, transport: HttpTransport, others: Mapping[str, HttpTransport] | None = None
+    app: QuartTrio,
+    transport: HttpTransport,
+    others: Mapping[str, HttpTransport] | None = None,
+    judge: Callable[[Iterable[Entry]], tuple[RowRefused, ...]] = lambda _: (),
 ) -> None:
     """Let nodes reach the members of a server.
 
@@ -78,18 +98,17 @@ def add_transport_routes(
         app: gets the routes.
         transport: of the member that takes what the others do not.
         others: collection -> transport of another member, which keeps it; may change.
+        judge: says which versions that a node pushes are not wanted here.
     """
 
     def takers(envelope: Envelope) -> list[HttpTransport]:
-        body = envelope.body
-        match body:
-            case Hello():
-                about = body.collections
-            case Welcome() | Refused():
-                about = ()
-            case _:
-                about = (body.collection,)
-        return list(dict.fromkeys((others or {}).get(path, transport) for path in about)) or [transport]
+        return list(dict.fromkeys((others or {}).get(path, transport) for path in _about(envelope))) or [transport]
+
+    def judged_by_filters(envelope: Envelope) -> Envelope:
+        push = envelope.body
+        if not isinstance(push, Push):
+            return envelope
+        return replace(envelope, body=replace(push, refused=judge(push.entries)))
 
     @app.post(STREAM_PATH)
     async def open_stream() -> Response:
@@ -137,5 +156,5 @@ def add_transport_routes(
         except PeerError as error:
             return error_response(HTTPStatus.BAD_REQUEST, str(error))
         for envelope in judged:
-            takers(envelope)[0].deliver(envelope)
+            takers(envelope)[0].deliver(judged_by_filters(envelope))
         return Response(b"", status=HTTPStatus.NO_CONTENT)

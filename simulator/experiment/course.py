@@ -12,7 +12,7 @@ from simulator.experiment.clients import Clients
 from simulator.experiment.deviation import Deviation, LoseNext, Postpone, RepeatNext, Twist
 from simulator.experiment.nemesis import Nemesis
 from simulator.experiment.operations import Crash, Isolate, Wipe
-from simulator.world.drive import ends_commit
+from simulator.world.drive import DiskDrive
 from simulator.world.heap import EventHeap
 from simulator.world.network import Network
 
@@ -65,7 +65,9 @@ class Course:
     def is_turn(self) -> bool:
         """Whether the next event is one that may be postponed."""
         call = self._heap.next_call()
-        return call is not None and (ends_commit(call) or self._asks(call) or self._network.arrival(call) is not None)
+        return call is not None and (
+            DiskDrive.ends_commit(call) or self._asks(call) or self._network.arrival(call) is not None
+        )
 
     def is_arrival(self) -> bool:
         """Whether the next event is the arrival of a message."""

@@ -66,8 +66,8 @@ def plot(run: Run) -> Chart:
         axes.set_ylim(len(members) - 0.4, -0.7)
         axes.set_ylabel("acknowledged by")
         mark_time(axes, run)
-        last_s = [*at_s.values(), *(bar.end_s for bar in cuts(run)), run.outcome.converged_s or 0.0, run.plan.safety_s]
-        axes.set_xlim(0, 1.04 * max(last_s))  # not the long wait of a run that never converged
+        moments = [*at_s.values(), *(bar.end_s for bar in cuts(run)), run.outcome.converged_s or 0.0, run.plan.safety_s]
+        axes.set_xlim(0, 1.04 * max(moments))  # not the long wait of a run that never converged
         axes.legend(
             loc="lower center", bbox_to_anchor=(0.5, 0.02), bbox_transform=c.figure.transFigure, ncols=2, fontsize=8.5
         )

@@ -113,7 +113,7 @@ class DiskDrive:
         self._disk.unheard = ()
         on_committed(refusal)
 
-
-def ends_commit(call: Callable[[], None]) -> bool:
-    """Whether a scheduled call is the end of a commit."""
-    return isinstance(call, partial) and getattr(call.func, "__func__", None) is DiskDrive._end
+    @staticmethod
+    def ends_commit(call: Callable[[], None]) -> bool:
+        """Whether a scheduled call is the end of a commit."""
+        return isinstance(call, partial) and getattr(call.func, "__func__", None) is DiskDrive._end

@@ -116,6 +116,7 @@ MALFORMED: Final[dict[str, tuple[bytes, str]]] = {
     "a number out of range": (GOOD.replace(b'"cursor":0', b'"cursor":1e999'), "$.body.cursor"),
     "an unknown message": (GOOD.replace(b'"push"', b'"shout"'), "'shout'"),
     "a sender that is an address": (line_of(Ack("users/*", EPOCH, 0), "http://elsewhere"), "sender is 'http://elsewhe"),
+    "a sender that stands for another": (line_of(Ack("users/*", EPOCH, 0), "2.0:10.0.0.7:80"), "not for peers"),
     "a sender without a name": (line_of(Ack("users/*", EPOCH, 0), ""), "sender is ''"),
     "a sender with a very long name": (line_of(Ack("users/*", EPOCH, 0), "x" * 256), "1 to 255"),
     "a key that is none": (with_rows(Entry("a//b", 1, 0, "1", False, 0, StoreId("s1"))), "'a//b'"),

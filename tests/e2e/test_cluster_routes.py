@@ -11,6 +11,7 @@ import trio
 
 from pivot.client import Client
 from pivot.config import Config, Key, Knobs
+from pivot.server import pulling
 from pivot.transport.http_client import HttpClient, Response
 from tests.e2e.servers import running, until
 
@@ -135,32 +136,39 @@ BAD_WRITES: Final = {
 }
 
 
-@pytest.mark.parametrize("name", BAD_WRITES)
-async def test_a_forged_or_malformed_write_is_a_400_that_says_why_and_changes_nothing(name: str) -> None:
+async def test_a_forged_or_malformed_write_is_a_400_that_says_why_and_changes_nothing() -> None:
     async with peer() as at:
         await at.post("users/known", 5, 1)
         before = await state(at)
-        response = await at.ask("POST", "pivot/users/a", BAD_WRITES[name])
-        assert response.status == 400
-        assert json.loads(response.body)["error"]
-        assert await state(at) == before
+        for name, body in BAD_WRITES.items():
+            response = await at.ask("POST", "pivot/users/a", body)
+            assert response.status == 400, name
+            assert json.loads(response.body)["error"], name
+            assert await state(at) == before, name
 
 
-@pytest.mark.parametrize(
-    ("path", "status"),
-    [
-        ("users/*/7", 400), ("*/known/7", 400), ("users/known/*", 400), ("users/known", 400), ("users/known/-7", 400),
-        ("users/known/0", 400), ("users/known/soon", 400), (f"users/known/{2**63}", 400),
-        (f"users/known/{2**63 - 1}", 400), ("users/known/7.5", 400), ("users/known/", 400), ("users//7", 400),
-        ("users/7", 404), ("7", 400),
-    ],
-)  # fmt: skip
-async def test_a_delete_of_a_glob_or_at_no_time_is_refused_and_changes_nothing(path: str, status: int) -> None:
+BAD_DELETES: Final = {
+    "users/*/7": 400, "*/known/7": 400, "users/known/*": 400, "users/known": 400, "users/known/-7": 400,
+    "users/known/0": 400, "users/known/soon": 400, f"users/known/{2**63}": 400, f"users/known/{2**63 - 1}": 400,
+    "users/known/7.5": 400, "users/known/": 400, "users//7": 400, "users/7": 404, "7": 400,
+}  # fmt: skip
+
+
+async def test_a_delete_of_a_glob_or_at_no_time_is_refused_and_changes_nothing() -> None:
     async with peer() as at:
         await at.post("users/known", 5, 1)
         before = await state(at)
-        assert (await at.ask("DELETE", f"pivot/{path}")).status == status
-        assert await state(at) == before
+        for path, status in BAD_DELETES.items():
+            assert (await at.ask("DELETE", f"pivot/{path}")).status == status, path
+            assert await state(at) == before, path
+
+
+async def test_a_call_to_pull_from_a_leader_that_is_away_says_so(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(pulling, "PULL_S", 0.3)
+    async with peer(Config(keys=KEYS, cluster_url="http://127.0.0.1:1", knobs=QUICK)) as at:
+        for path in ("pivot", "synchronize/node"):
+            late = await at.ask("GET", path)
+            assert (late.status, b"http://127.0.0.1:1" in late.body) == (504, True)
 
 
 async def test_who_wrote_is_told_by_a_header_and_no_other_text_is_taken_for_it() -> None:

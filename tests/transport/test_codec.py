@@ -256,6 +256,10 @@ ROWS = tuple(entry(f"users/{number}", number) for number in range(1, ROWS_MAX + 
             PushAck("users/*", 1, A, MANY[1:], (RowRejected("users/a", "f", "why"),)),
             f"push_ack has {ROWS_MAX + 1} rows, at most {ROWS_MAX}",
         ),
+        (
+            PushAck("users/*", 1, A, (), (RowRejected("users/a", "f", "why", instead=entry(stamp=0)),)),
+            "entry 'users/a': created is 0",
+        ),
         (Repair("users/*", A, (), ROWS, tuple(range(ROWS_MAX + 1))), f"message has {ROWS_MAX + 1} rows, at most"),
         (Repair("users/*", A, (), (entry(),), ()), "repair has 1 entries and 0 sequence numbers"),
         (Repair("users/*", A, (), (), (1,)), "repair has 0 entries and 1 sequence numbers"),
