@@ -25,7 +25,7 @@ def cover() -> Picture:
         .at(8.5, crash("leader", for_s=1.5), write("n2", "users/dan", {"age": 52}))
         .run(until=10, runtime="kernel")
     )
-    return space_time(run)
+    return space_time(run, window=(0.0, 14.0))
 
 
 if __name__ == "__main__":
