@@ -143,7 +143,10 @@ def replicas(evidence: Evidence) -> Found:
             continue
         if a.stamp != b.stamp and covers(evidence, a.key, b.stamp, a.stamp):
             continue
-        if a.deleted and graves_lost(evidence, one.at_ns, other.at_ns):
+        here = [each for each in shown[: shown.index(other)] if (each.member, each.entry.key) == (one.member, a.key)]
+        newest = {each.entry.version: each for each in here}.values()
+        graves = [each for each in newest if each.entry.deleted and each.entry.version >= a.version]
+        if any(graves_lost(evidence, each.at_ns, other.at_ns) for each in graves):
             continue
         if not forgot(evidence, one.member, a.key, a.stamp, one.at_ns, other.at_ns):
             what = "resurrection" if a.deleted and not b.deleted else "replica monotonicity"

@@ -22,7 +22,12 @@ def monotonicity(evidence: Evidence) -> list[Violation]:
             if sighting.withdrawn:
                 continue
             before = next(
-                (each for each in _above(chain.values(), sighting) if not _is_excused(evidence, each, sighting)), None
+                (
+                    each
+                    for each in _above(chain.values(), sighting)
+                    if not _is_excused(evidence, each, sighting, chain.values())
+                ),
+                None,
             )
             chain[sighting.entry.version] = sighting
             if before is None:
@@ -43,12 +48,13 @@ def _above(chain: Iterable[Sighting], sighting: Sighting) -> list[Sighting]:
     return [each for each in chain if each.entry.version > entry.version and (entry.deleted or not each.entry.deleted)]
 
 
-def _is_excused(evidence: Evidence, before: Sighting, after: Sighting) -> bool:
+def _is_excused(evidence: Evidence, before: Sighting, after: Sighting, chain: Iterable[Sighting]) -> bool:
     key, losses = before.entry.key, evidence.outcome.losses
     if before.entry.stamp != after.entry.stamp and losses.covers(key, after.entry.stamp, before.entry.stamp):
         return True
     if evidence.forgot(before.member, key, before.entry.stamp, before.at_ns, after.at_ns):
         return True
-    if evidence.graves_lost(before.entry, before.at_ns, after.at_ns):
+    graves = [each for each in chain if each.entry.deleted and each.entry.version >= before.entry.version]
+    if any(evidence.graves_lost(each.entry, each.at_ns, after.at_ns) for each in graves):
         return True
     return losses.gone_version(key, before.entry.version)
