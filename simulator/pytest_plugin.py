@@ -8,7 +8,7 @@ import inspect
 from collections.abc import Callable, Generator
 from contextlib import ExitStack
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 import pytest
 
@@ -31,7 +31,8 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
     """Give a test that uses `simulate` a trial per seed."""
     if "simulate" in metafunc.fixturenames:
-        first, trials = metafunc.config.getoption("--pivot-seed"), metafunc.config.getoption("--pivot-trials")
+        first: int = cast("int", metafunc.config.getoption("--pivot-seed"))
+        trials: int = cast("int", metafunc.config.getoption("--pivot-trials"))
         if trials < 1:
             raise pytest.UsageError(f"--pivot-trials is {trials}, it must be at least 1")
         seeds = range(first, first + trials)
@@ -75,7 +76,7 @@ def pytest_runtest_makereport(
     if call.when == "call" and report.failed and simulated is not None and call.excinfo is not None:
         from simulator.experiment.testing import keep
 
-        folder = item.config.rootpath / item.config.getoption("--pivot-output")
+        folder = item.config.rootpath / cast("Path", item.config.getoption("--pivot-output"))
         test = getattr(item, "obj", None)
         again = None if test is None else _again(test, fixtures)
         report.sections.append(("pivot", "\n".join(keep(simulated, folder, item.nodeid, call.excinfo.value, again))))

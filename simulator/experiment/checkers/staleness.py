@@ -30,12 +30,17 @@ def bound_s(plan: Plan) -> float | None:
     """How old a version may get in this plan's weather; None = there is no bound."""
     if any(isinstance(step.operation, Join) for step in plan.steps):
         return None  # who joins late has nothing until then
-    if plan.knobs.page_rows < ROWS_MIN or plan.knobs.page_bytes < BYTES_MIN:
+    if has_small_pages(plan):
         return None
     if any(each.loss or each.corruption or each.reordering or each.bandwidth for each in plan.weathers()):
         return None
     slowest_s = latency_s_max(plan)
     return None if slowest_s is None else STALE_HEARTBEATS * plan.knobs.heartbeat_s + _CROSSINGS * slowest_s
+
+
+def has_small_pages(plan: Plan) -> bool:
+    """Whether what a member has to read comes in many pages."""
+    return plan.knobs.page_rows < ROWS_MIN or plan.knobs.page_bytes < BYTES_MIN
 
 
 def latency_s_max(plan: Plan) -> float | None:
