@@ -44,7 +44,8 @@ def decode(asked: str, text: bytes | str, kind: type[_T]) -> _T:
         BadAnswerError: it means no such thing.
     """
     try:
-        return msgspec.json.decode(text, type=kind)
+        whole = text.decode() if isinstance(text, bytes) else text  # a value that is passed on is not looked at
+        return msgspec.json.decode(whole, type=kind)
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
         said = one_line(text if isinstance(text, bytes) else text.encode(errors="replace"))
         raise BadAnswerError(asked, str(error), said) from None

@@ -187,7 +187,7 @@ async def test_the_root_says_what_the_server_is_and_who_is_subscribed() -> None:
             await anext(others)
             pools = [{"key": "settings", "connections": 1}, {"key": "users/*", "connections": 1}]
             assert await root(url, "api=state") == {"pools": pools, "totalConnections": 2}
-        assert await root(url, "api=filters") == {"paths": []}
+        assert await root(url, "api=filters") == {"paths": [], "filters": [], "static": False}
 
 
 # The page ------------------------------------------------------------------------------------------------------------

@@ -79,7 +79,9 @@ def repairs(draw: st.DrawFn) -> Repair:
 
 
 ROW_ACKS = st.lists(st.builds(RowAck, TEXTS, TEXTS, NUMBERS), max_size=3).map(tuple)
-REJECTED = st.lists(st.builds(RowRejected, TEXTS, TEXTS, TEXTS, st.booleans(), st.booleans()), max_size=3).map(tuple)
+REJECTED = st.lists(
+    st.builds(RowRejected, TEXTS, TEXTS, TEXTS, st.booleans(), st.integers(0, 2**63 - 1), st.booleans()), max_size=3
+).map(tuple)
 BODIES: dict[type[Message], st.SearchStrategy[Message]] = {
     Hello: st.builds(
         Hello, st.tuples(st.integers(0, 9), st.integers(0, 9)), TEXTS, st.integers(-1, 2**63), NAMES, st.booleans()
