@@ -5,7 +5,7 @@ Cells with the tag `live` talk to real processes: they run, and what they show i
 """
 
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import nbformat
 import pytest
@@ -57,10 +57,10 @@ def test_a_notebook_runs_and_shows_what_it_shows_in_the_repository(
 ) -> None:
     monkeypatch.setenv("PYTHONPATH", str(FOLDER.parent))  # a planted bug is among the tests
     monkeypatch.setenv("PYTHONWARNINGS", "default")
-    stored: Any = nbformat.read(file, 4)  # type: ignore[no-untyped-call]
+    stored = cast("Any", nbformat.read(file, 4))  # type: ignore[no-untyped-call]
     result = NotebookRun(file, SECONDS_MAX).execute()
     assert result.error is None, result.error.trace
-    played: Any = result.nb
+    played = cast("Any", result.nb)
     if request.config.getoption("--snapshot-update"):
         _store(file, played)
         return
