@@ -230,7 +230,8 @@ class Store:
         if not overwrote_unseen(winner, loser) or meeting in self._met:
             return None
         self._met[meeting] = None
-        self._just_met.append(meeting)
+        if winner is entry or self.collection_of(entry.key).get(entry.key) is not row:
+            self._just_met.append(meeting)  # it stands or falls with what is being staged
         self.conflicts += 1
         if len(self._met) > CONFLICTS_MAX:
             del self._met[next(iter(self._met))]

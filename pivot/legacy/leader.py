@@ -304,7 +304,7 @@ class OriginalLeader:
                         mirror.activity = max(mirror.activity, entry.stamp)
                     mirror.known[entry.key] = mirror.had[entry.key] = entry
             except RefusedError as error:
-                held = known is not None
+                held = 0 if known is None else known.stamp
                 rejected.append(RowRejected(entry.key, fingerprint(entry), error.reason[:200], held=held))
             else:
                 acks.append(RowAck(entry.key, fingerprint(entry), max(1, mirror.position)))

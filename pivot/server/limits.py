@@ -5,6 +5,7 @@ of the list and nobody else, after writes and now and then, and those deletions 
 deleted by its own clock could delete what others still want. Start at `Janitor.run`.
 """
 
+import logging
 import math
 from collections.abc import Callable, Iterable
 from typing import Final, Literal, NoReturn, TypeAlias, final
@@ -23,6 +24,7 @@ from pivot.types import JsonValue
 Order: TypeAlias = Literal["newest", "oldest"]
 PAUSE_S: Final = 0.2
 """Shortest time between two looks, however much is written."""
+logger = logging.getLogger("pivot.filters")
 
 
 class Limit(msgspec.Struct, frozen=True):
@@ -110,3 +112,5 @@ class Janitor:
                 await self._stores.remove(entry.key)
         except PivotError:
             return  # the store does not take it now; we look again
+        except Exception:
+            logger.exception("the limit of %s failed", limit.path)  # a number that a program gives may fail

@@ -13,7 +13,7 @@ from collections.abc import Awaitable, Callable, Iterable
 from contextlib import suppress
 from functools import partial
 from http import HTTPStatus
-from typing import Final, TypeAlias, final
+from typing import Final, NamedTuple, TypeAlias, final
 
 import msgspec
 import trio
@@ -73,6 +73,14 @@ Hook: TypeAlias = Callable[[], Awaitable[object] | object]
 logger = logging.getLogger("pivot.hooks")
 
 
+class _Part(NamedTuple):
+    """A member that runs one storage, and its ways to others."""
+
+    member: Member
+    native: HttpTransport
+    choosing: ChoosingTransport
+
+
 @final
 class Running:
     """A server that runs.
@@ -121,6 +129,7 @@ class Running:
             custom=None if isinstance(client, ClientSettings) else client,
         )
         self._nursery: trio.Nursery | None = None
+        self._starting = trio.Lock()
         self._transports: list[HttpTransport] = []
         self._choosing: list[ChoosingTransport] = []
         self._elsewhere: dict[str, HttpTransport] = {}
@@ -129,12 +138,11 @@ class Running:
         keys = tuple(key for key in config.keys if key.database in (None, storage))
         self._activities = Activities()
         self._advertised = ""
-        own = self._member(_part(config, keys, config.nodes_key), self._name)
-        self._own_transport = self._transports[0]
+        self._own = self._part(keys, config.nodes_key, self._name)
         self._storage = storage
         self._engine = storage.engine(entropy)
-        self.stores = Stores(config, own, storage)
-        self.roster = Roster(own, self._client, self._choosing[0], self._activities)
+        self.stores = Stores(config, self._own.member, storage)
+        self.roster = Roster(self._own.member, self._client, self._own.choosing, self._activities)
         self.puller = Puller(self.stores)
         self.board = StatusBoard(
             self.stores,
@@ -150,8 +158,9 @@ class Running:
         self._nodes_known = trio.Event()
         self.app = self._web()
 
-    def _member(self, config: Config, name: str) -> Member:
-        """A member that runs one storage, connected to everything here."""
+    def _part(self, keys: tuple[Key, ...], nodes_key: str, name: str) -> _Part:
+        """A member that keeps these keys, connected to everything here."""
+        config = msgspec.structs.replace(self._config, keys=keys, nodes_key=nodes_key)
         leaders = tuple(Address(url) for url in config.upstreams().values() if url)
         transport = HttpTransport(self._client, leaders=leaders, silence_s=config.knobs.silence_s_max)
 
@@ -174,7 +183,7 @@ class Running:
         )
         member.watch(self.hub.publish)
         member.on_notice(self._notice)
-        return member
+        return _Part(member, transport, choosing)
 
     async def run(
         self,
@@ -214,9 +223,7 @@ class Running:
         async with self._client, trio.open_nursery() as nursery:
             self._nursery = nursery
             nursery.start_soon(self._timeline.run)
-            await nursery.start(self._own_transport.run)
-            await nursery.start(self._choosing[0].run)
-            await self._live(self.stores.own, self._storage, self._engine)
+            await self._live(self._own, self._storage, self._engine)
             for storage in attached:
                 await self.start(storage)
             nursery.start_soon(self.hub.run)
@@ -253,23 +260,23 @@ class Running:
         Raises:
             StorageError: it cannot be opened.
         """
-        if self.stores.runs(storage):
-            return
-        assert self._nursery is not None, "the server runs"
-        keys = tuple(key for key in self._config.keys if key.database is storage)
-        # Peers know a store by this name, so it must be the same at every start.
-        member = self._member(_part(self._config, keys, ""), f"{self._name}+{keys[0].path}")
-        transport = self._transports[-1]
-        await self._nursery.start(transport.run)
-        await self._nursery.start(self._choosing[-1].run)
-        await self._live(member, storage, storage.engine(self._entropy))
-        self.board.listen(member)
-        self._elsewhere.update((key.path, transport) for key in keys)
-        self.stores.add((key.path for key in keys), member, storage)
+        async with self._starting:  # who attaches it twice at once waits for the first
+            if self.stores.runs(storage):
+                return
+            keys = tuple(key for key in self._config.keys if key.database is storage)
+            # Peers know a store by this name, so it must be the same at every start.
+            part = self._part(keys, "", f"{self._name}+{keys[0].path}")
+            await self._live(part, storage, storage.engine(self._entropy))
+            self.board.listen(part.member)
+            self._elsewhere.update((key.path, part.native) for key in keys)
+            self.stores.add((key.path for key in keys), part.member, storage)
 
-    async def _live(self, member: Member, storage: Storage, engine: StorageEngine) -> None:
+    async def _live(self, part: _Part, storage: Storage, engine: StorageEngine) -> None:
         """Let a member run its storage until we stop."""
         assert self._nursery is not None, "the server runs"
+        member = part.member
+        await self._nursery.start(part.native.run)
+        await self._nursery.start(part.choosing.run)
         for hooks in (storage.after_writes, self._filters.after_writes):
             afterwards = AfterWrites(hooks)
             member.watch(afterwards.written)
@@ -281,11 +288,11 @@ class Running:
         app = QuartTrio("pivot")
         app.config["MAX_CONTENT_LENGTH"] = POST_BYTES_MAX  # what Quart keeps of a body; routes look closer: `read_body`
         app.url_map.merge_slashes = False
-        add_transport_routes(app, self._own_transport, self._elsewhere, judge=self._filters.pushed)
+        add_transport_routes(app, self._own.native, self._elsewhere, judge=self._filters.pushed)
         add_backup_route(app, self.stores.own)
         add_operator_routes(app, self.stores, self.board)
         add_cluster_routes(app, self._desk, self.puller, self._activities)
-        add_probe_routes(app, self.board, self.roster, self._own_transport)
+        add_probe_routes(app, self.board, self.roster, self._own.native)
         add_page_routes(app)
         add_openapi_route(app)
 
@@ -325,11 +332,6 @@ class Running:
         self.puller.hear(notice)
         for listener in tuple(self._listeners):
             listener(notice)
-
-
-def _part(config: Config, keys: tuple[Key, ...], nodes_key: str) -> Config:
-    """The configuration of a member that keeps these keys."""
-    return msgspec.structs.replace(config, keys=keys, nodes_key=nodes_key)
 
 
 async def _call(hook: Hook) -> None:

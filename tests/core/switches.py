@@ -24,14 +24,13 @@ from pivot.core.entry import Entry
 from pivot.core.events import Received
 from pivot.core.following import Following, Purpose
 from pivot.core.leader import LeaderBehaviour
-from pivot.core.leading import Flow, Leading
+from pivot.core.leading import Leading
 from pivot.core.lineage import Lineage
-from pivot.core.merging import follow_epoch, merge_page, merge_resync, restamp
+from pivot.core.merging import follow_epoch, merge_resync, restamp
 from pivot.core.messages import Ack, Gone, Page, Reset, Stale, Subscribe
 from pivot.core.questions import (
     Collect,
     FollowEpoch,
-    MergePage,
     MergeResync,
     Position,
     ReplyTo,
@@ -114,27 +113,8 @@ def nothing_is_kept_of_the_life_before(patch: pytest.MonkeyPatch) -> None:
 # What is read, and from where ----------------------------------------------------------------------------------------
 
 
-def a_leader_streams_from_below_its_floor(patch: pytest.MonkeyPatch) -> None:
-    def always(_: Leading, __: Flow) -> bool:
-        return True
-
-    patch.setattr(Leading, "_may_read", always)
-
-
-def a_node_does_not_mind_a_floor_above_its_cursor(patch: pytest.MonkeyPatch) -> None:
-    def never(_: Following) -> bool:
-        return False
-
-    def merge(store: Store, now: Now, to: ReplyTo, question: MergePage) -> list[Effect]:
-        collection = store[question.collection]
-        place, reached = collection.place, question.since
-        collection.place = replace(place, floor=min(place.floor, reached))
-        effects = merge_page(store, now, to, replace(question, floor=0))
-        collection.place = place
-        return effects
-
-    patch.setattr(Following, "_missed", never)
-    patch.setattr("pivot.core.storage.merge_page", merge)
+a_leader_streams_from_below_its_floor = plain(rules.a_leader_streams_from_below_its_floor)
+a_node_does_not_mind_a_floor_above_its_cursor = plain(rules.a_node_does_not_mind_a_floor_above_its_cursor)
 
 
 def pages_of_one_resync_may_carry_several_floors(patch: pytest.MonkeyPatch) -> None:

@@ -234,6 +234,15 @@ def test_a_lost_update_whose_commit_failed_is_told_when_they_meet_again() -> Non
     assert store.conflicts == 1
 
 
+def test_a_lost_update_by_what_is_kept_is_told_once_whatever_fails_afterwards() -> None:
+    store = opened([put(1, entry("users/a", 6, prev=0))])
+    row, late = store[USERS].get("users/a"), entry("users/a", 5)
+    assert store.conflict(row, late) is not None
+    store.discard()
+    assert store.conflict(row, late) is None
+    assert store.conflicts == 1
+
+
 def test_lost_updates_beyond_the_remembered_ones_are_told_again() -> None:
     store = opened()
     for stamp in range(1, CONFLICTS_MAX + 2):

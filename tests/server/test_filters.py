@@ -196,6 +196,28 @@ async def test_a_list_is_kept_at_its_newest_entries_and_the_rest_is_deleted_by_i
         await until(lambda: node_has([4]))
 
 
+async def test_a_limit_that_fails_ends_nothing_and_holds_again_when_it_does_not() -> None:
+    server = made()
+    asked: list[str] = []
+
+    def most() -> int:
+        asked.append("how many")
+        if len(asked) <= 2:
+            raise ZeroDivisionError
+        return 1
+
+    server.filters.limit("logs/*", count=most, every_s=0.05)
+    async with served(server):
+        for number in range(3):
+            await server.set(f"logs/{number}", number)
+
+        async def shortened() -> bool:
+            return await data_of(server, "logs/*") == [2]
+
+        await until(shortened)
+        assert len(asked) > 2
+
+
 async def test_a_node_shows_no_more_than_the_limit_and_deletes_nothing() -> None:
     leader = made()
     async with served(leader) as client:

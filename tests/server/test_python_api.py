@@ -214,6 +214,23 @@ async def test_a_storage_that_is_attached_while_the_server_runs_starts_at_once()
         assert (await server.get("users/ann")).data == 1
 
 
+async def test_storages_that_are_attached_at_the_same_time_all_follow_their_leader() -> None:
+    leader = made(Config(keys=[Key("users/*"), Key("rooms/*")], knobs=QUICK, name="leader"))
+    users, rooms = Storage.memory(), Storage.memory()
+    async with leader.running(HERE) as url:
+        await leader.set("users/ann", 1)
+        await leader.set("rooms/a", 2)
+        keys = [Key("users/*", database=users), Key("rooms/*", database=rooms)]
+        node = made(Config(keys=keys, knobs=QUICK, name="node", cluster_url=url))
+        async with node.running(HERE):
+            async with trio.open_nursery() as nursery:
+                for storage in (users, rooms, users):
+                    nursery.start_soon(get_instance(node).attach, storage)
+            await holds(node, "users/ann", 1)
+            await holds(node, "rooms/a", 2)
+            assert len(node.live.stores.members) == 3
+
+
 async def test_a_storage_that_cannot_be_opened_is_an_error_and_the_server_goes_on(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("no folder")
     auth = Storage.sqlite(tmp_path / "file")

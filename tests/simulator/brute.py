@@ -59,7 +59,10 @@ def forgot(evidence: Evidence, member: str, key: str, stamp: int, begin_ns: int,
 def graves_lost(evidence: Evidence, begin_ns: int, end_ns: int) -> bool:
     if not evidence.outcome.reached["tombstones collected"]:
         return False
-    return any(each.excuse and begin_ns <= each.at_ns <= end_ns for each in evidence.outcome.observations.reopenings)
+    return any(
+        each.excuse and each.member == "leader" and begin_ns <= each.at_ns <= end_ns
+        for each in evidence.outcome.observations.reopenings
+    )
 
 
 def tombstone(evidence: Evidence, key: str) -> int:

@@ -123,12 +123,12 @@ function watch(path, changed, lost = () => {}) {
 const sum = (numbers) => numbers.reduce((a, b) => a + b, 0);
 const unread = (collection) => collection.follows ? Math.max(0, collection.place.head - collection.place.cursor) : 0;
 
-// How many changes a peer lacks, or we lack of its; null = not known.
+// How many changes a peer lacks, or we lack of its. A leader notes how far its nodes are once in a while (`collect_s`).
 function behind(status, peer) {
-  if (peer.role === "leader") return sum(status.collections.map(unread));
+  if (peer.role === "leader") return String(sum(status.collections.map(unread)));
   const lacking = status.collections.flatMap((each) => each.followers.filter(({ name }) => name === peer.address)
     .map(({ cursor }) => Math.max(0, each.head - cursor)));
-  return lacking.length ? sum(lacking) : null;
+  return !lacking.length ? "not known yet" : sum(lacking) ? `at most ${sum(lacking)}` : "0";
 }
 
 function showAbout(status) {
@@ -153,11 +153,10 @@ function showAbout(status) {
 
 function showPeers(status) {
   fill(at("peers"), status.peers.map((peer) => {
-    const lacking = behind(status, peer);
     const health = element("span", { className: peer.healthy ? "good" : "bad",
       textContent: peer.healthy ? "● healthy" : `▲ away: ${peer.reason}` });
     return tr(head("Peer", link(peer.address)), cell("Role", peer.role), cell("Health", health),
-      cell("Since", time(peer.since_ns)), cell("Behind", lacking === null ? "not known" : String(lacking), "number"));
+      cell("Since", time(peer.since_ns)), cell("Behind", behind(status, peer), "number"));
   }), "Nobody yet.");
 }
 

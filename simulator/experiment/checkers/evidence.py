@@ -20,8 +20,9 @@ from pivot.core.entry import Entry
 from simulator.experiment.history import Record
 from simulator.experiment.losses import Version
 from simulator.experiment.observer import Sighting
+from simulator.experiment.operations import Promote
 from simulator.experiment.outcome import Outcome
-from simulator.experiment.plan import Plan
+from simulator.experiment.plan import LEADER, Plan
 
 
 @final
@@ -76,6 +77,12 @@ class Evidence:
         return of
 
     @cached_property
+    def _led(self) -> frozenset[str]:
+        """Who led at any time."""
+        promoted = (step.operation.member for step in self.plan.steps if isinstance(step.operation, Promote))
+        return frozenset((LEADER, *promoted))
+
+    @cached_property
     def _tombstones(self) -> dict[str, int]:
         """Key -> greatest stamp of a tombstone."""
         return {
@@ -102,7 +109,9 @@ class Evidence:
         life a member that was away may bring back what was deleted.
         """
         collected = self.outcome.reached.get("tombstones collected", 0) > 0
-        forgets = (each.at_ns for each in self.outcome.observations.reopenings if each.excuse)
+        forgets = (
+            each.at_ns for each in self.outcome.observations.reopenings if each.excuse and each.member in self._led
+        )
         return tombstone.deleted and collected and any(begin_ns <= at_ns <= end_ns for at_ns in forgets)
 
     def name(self, key: str, stamp: int) -> str:

@@ -221,11 +221,24 @@ def every_life_is_the_beginning_of_this_one(seams: Seams, mark: Mark) -> None:
 
 def nobody_minds_what_was_collected(seams: Seams, mark: Mark) -> None:
     """Who is below the floor reads on as if nothing had been collected."""
-    may_read, merge, hear = Leading._may_read, merging.merge_page, Following._missed
+    a_leader_streams_from_below_its_floor(seams, mark)
+    a_node_does_not_mind_a_floor_above_its_cursor(seams, mark)
+
+
+def a_leader_streams_from_below_its_floor(seams: Seams, mark: Mark) -> None:
+    """A leader sends whoever asks what follows his cursor."""
+    may_read = Leading._may_read
 
     def always(leading: Leading, flow: Flow) -> bool:
         mark.note(not may_read(leading, flow))
         return True
+
+    seams.setattr(Leading, "_may_read", always)
+
+
+def a_node_does_not_mind_a_floor_above_its_cursor(seams: Seams, mark: Mark) -> None:
+    """A node reads on though it has heard that it missed something."""
+    merge, hear = merging.merge_page, Following._missed
 
     def never(following: Following) -> bool:
         mark.note(hear(following))
@@ -240,7 +253,6 @@ def nobody_minds_what_was_collected(seams: Seams, mark: Mark) -> None:
         collection.place = place
         return effects
 
-    seams.setattr(Leading, "_may_read", always)
     seams.setattr(Following, "_missed", never)
     seams.setattr(storage, "merge_page", merge_)
 
